@@ -1,4 +1,4 @@
-"""Holders of leases for tests that look at what is said of a stream, and consume nothing."""
+"""Holders of leases, for tests of what is said about a stream; they consume nothing."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from tests import leases
 __all__ = ["HERE", "follow", "leave"]
 
 HERE = "elsewhere:1:run:x"
-"""A holder of which this machine cannot tell whether it lives."""
+"""A holder of which this machine cannot tell whether it is alive."""
 
 
 def follow(stream: Stream, holder: str = HERE) -> int:
-    """Take the stream's lease, and be at its tail; the fencing token."""
+    """Takes the stream's lease, at its tail; returns the fencing token."""
     token = leases.acquire(stream, holder)
     assert token is not None
     write_lags(stream.using, [Note(stream.pk, token, None, "")])
@@ -21,5 +21,5 @@ def follow(stream: Stream, holder: str = HERE) -> int:
 
 
 def leave(stream: Stream, token: int, *, at_tail: bool = False) -> None:
-    """Give the lease back."""
+    """Gives the lease back."""
     leases.give_back(stream, token, at_tail=at_tail)

@@ -1,4 +1,4 @@
-"""Leases in the hands of seats that a test makes up."""
+"""Leases held by seats that a test invents."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def give_back(stream: Stream, token: int | None, *, at_tail: bool = False) -> No
 
 
 def was_seen(at: datetime, *, expires_at: datetime | None = None, using: str = "default") -> None:
-    """Sets when all who hold leases, or held them last, showed their last sign of life."""
+    """Sets the time of the last sign of life of all current and last holders."""
     Lease.objects.using(using).update(seen_at=at)
     seats = Seat.objects.using(using)
     seats.update(seen_at=at, **({} if expires_at is None else {"expires_at": expires_at}))
@@ -64,7 +64,7 @@ def let_pass(seconds: float, using: str = "default") -> None:
 
 
 def holders(using: str = "default") -> set[str]:
-    """Returns who holds leases, in force or not."""
+    """Returns the holders of leases, expired or not."""
     held = Lease.objects.using(using).filter(seat__isnull=False)
     return set(held.values_list("seat__name", flat=True))
 

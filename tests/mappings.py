@@ -1,4 +1,4 @@
-"""The mappings that one test has; conftest.py takes them back after it."""
+"""The mappings of a single test; conftest.py undoes them after it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ __all__ = ["map_only", "remap"]
 
 
 def remap(entity_type: str, mapping_class: type[EntityMapping] | None, **attributes: Any) -> None:
-    """Maps a type by a variant of the class, in place of what mapped it;
-    None: the type is not registered.
+    """Maps a type by a variant of the class, in place of its mapping; None: the type is not
+    registered.
     """
     registry.remove_type(entity_type)
     if mapping_class is not None:

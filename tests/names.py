@@ -9,5 +9,5 @@ __all__ = ["name_value"]
 
 
 def name_value(value: Any) -> str:
-    """The value as Python writes it, without where it lies in memory."""
+    """The value's repr, without its address in memory."""
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))

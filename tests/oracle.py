@@ -159,7 +159,7 @@ TYPES: dict[str, Type] = {
 
 @dataclass
 class Answer:
-    """The shown rows, and the ordinals of the dead letters of entities."""
+    """The shown rows, and the ordinals of the entities' dead letters."""
 
     rows: dict[Entity, Row] = field(default_factory=dict)
     letters: dict[Entity, int] = field(default_factory=dict)
@@ -167,8 +167,8 @@ class Answer:
 
 
 def fold(items: Sequence[Any]) -> Answer:
-    """Folds decoded JSON items one at a time, as the design prints it;
-    anything that is no message is junk.
+    """Folds decoded JSON items one at a time, as in the design; items that are not messages are
+    junk.
     """
     answer = Answer()
     state: tuple[dict[Entity, Row], dict[Entity, int]] = (answer.rows, answer.letters)

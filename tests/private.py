@@ -1,7 +1,7 @@
 """Private servers for one test run, started from the binaries on this machine and ended with it.
 
-Each function starts one. Raises: NotFound, or CalledProcessError and
-TimeoutError where the server does not come up.
+Each function starts one. Raises: NotFound, or CalledProcessError and TimeoutError if the server
+does not start.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class NotFound(Exception):
 
 
 def program(*names: str) -> str:
-    """The path of the first program of these names. Raises: NotFound."""
+    """The path of the first program with one of these names. Raises: NotFound."""
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), *ELSEWHERE])
     for name in names:
         if found := shutil.which(name, path=path):
@@ -60,9 +60,8 @@ def free_port() -> int:
 
 
 def _ordinary_user(*candidates: str) -> str | None:
-    """Database servers refuse to run as root: the account to run them as then.
-
-    None where we are no root.
+    """The account to run database servers as, since they refuse to run as root. None if we are
+    not root.
     """
     if os.geteuid() != 0:
         return None
@@ -83,9 +82,9 @@ def _folder(user: str | None) -> Path:
 
 
 class PrivateServer:
-    """A server of this test run's own, which a test may stop and start again. It ends with the run.
+    """A private server of this test run, which a test may stop and start again.
 
-    It keeps its folder and its port.
+    It ends with the run. It keeps its folder and its port.
     """
 
     def __init__(
@@ -131,7 +130,7 @@ class PrivateServer:
         raise TimeoutError(f"{name} did not come up: {' '.join(last)}")
 
     def stop(self, by: signal.Signals | None = None) -> None:
-        """Ends it, in its usual way or by that signal; waits until it has."""
+        """Ends it, in its usual way or by that signal; waits until it has ended."""
         process = self._process
         if process is None or process.poll() is not None:
             return
@@ -144,8 +143,8 @@ class PrivateServer:
 
 
 def postgres() -> PrivateServer:
-    """A PostgreSQL on a free port,
-    its superuser `postgres` without a password, on loopback only.
+    """A PostgreSQL on a free port, its superuser `postgres` without a password, on loopback
+    only.
     """
     initdb, server = program("initdb"), program("postgres")
     user, port = _ordinary_user("postgres"), free_port()
@@ -207,7 +206,7 @@ def redis() -> PrivateServer:
 
 def pgbouncer(before: str, size: int) -> PrivateServer:
     """A PgBouncer on a free port, in transaction mode: it lends ``size`` sessions of the server
-    ``before`` which it stands, to whoever comes.
+    ``before`` which it runs to any number of clients.
     """
     server, port = program("pgbouncer"), free_port()
     user, url = _ordinary_user("postgres"), urlsplit(before)
@@ -229,7 +228,7 @@ def pgbouncer(before: str, size: int) -> PrivateServer:
     configuration.write_text("\n".join(lines) + "\n")
     if user is not None:
         shutil.chown(configuration, user)
-    # SIGTERM ends it at once; SIGINT would wait for what is under way.
+    # SIGTERM ends it at once; SIGINT would wait for running transactions.
     url_of_it = f"postgres://{url.username}@127.0.0.1:{port}/"
     command = [server, str(configuration)]
     return PrivateServer(command, folder, port, user, url=url_of_it, stop=signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""A database whose connections are killed under its readers: PostgreSQL, in earnest."""
+"""A database whose connections are killed under its readers: a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .support.following import Follower, everything, follow
 from .support.narrowed import popular, seen
 
 pytestmark = pytest.mark.django_db(transaction=True, databases=["postgres"])
-# Not pg_stat_activity, which stays for a transaction as it was when it was first asked.
+# Not pg_stat_activity, which within a transaction stays as it was when first queried.
 WAITING = "SELECT {} FROM pg_locks WHERE NOT granted AND relation = 'app_message'::regclass"
 
 
@@ -32,7 +32,9 @@ def _postgres() -> None:
 
 
 class Keeper:
-    """Somebody else's connection, which locks the messages and kills who waits for them."""
+    """Somebody else's connection, which locks the messages and kills sessions that wait for
+    them.
+    """
 
     def __init__(self) -> None:
         self._connection: Any = connections["postgres"].copy("keeper")
@@ -60,7 +62,9 @@ class Keeper:
 
 @contextlib.asynccontextmanager
 async def killed_while_reading(times: int = 1) -> AsyncIterator[None]:
-    """Within it, the messages are locked; after it, whoever reads them is killed so many times."""
+    """In the block, the messages are locked; after it, whoever reads them is killed so many
+    times.
+    """
     keeper = await sync_to_async(Keeper)()
     await sync_to_async(keeper.lock)()
     try:
@@ -77,7 +81,7 @@ async def killed_while_reading(times: int = 1) -> AsyncIterator[None]:
 
 @pytest.fixture(params=[False, True], ids=["whole", "narrowed"])
 def sight(request: pytest.FixtureRequest) -> tuple[Any, Any]:
-    """What a subscriber sees, and what it should hold."""
+    """The state that a subscriber has, and the one it should have."""
     return (popular, seen) if request.param else (everything, shown)
 
 
@@ -98,7 +102,7 @@ async def until_same(follower: Follower, hold: Callable[[Stream], Any], stream: 
 async def test_who_is_served_goes_on(
     sight: tuple[Any, Any], configure: Callable[..., None], retries_soon: None
 ) -> None:
-    """Rows that a commit's frames need are read again, and nobody's socket is closed."""
+    """Rows that a commit's frames need are read again, and no socket is closed."""
     see, hold = sight
     configure(FEED_POLL_SECONDS=1000, FEED_VALUE_ROWS=0)
     stream = await sync_to_async(make_stream)(using="postgres")
@@ -116,7 +120,7 @@ async def test_who_is_served_goes_on(
 async def test_who_comes_goes_on(
     sight: tuple[Any, Any], configure: Callable[..., None], retries_soon: None
 ) -> None:
-    """A snapshot begins once more."""
+    """A snapshot starts again."""
     see, hold = sight
     configure(FEED_POLL_SECONDS=1000)
     stream = await sync_to_async(make_stream)(using="postgres")

@@ -12,7 +12,7 @@ from durable_state.feed.frames import Frame
 
 
 async def test_many_who_ask_share_one_making() -> None:
-    """The frame is made once, also when the first one who asked has left."""
+    """The frame is made once, even if the first one who asked has left."""
     cache, made = FrameCache(10_000), 0
 
     async def make() -> SharedFrames:
@@ -33,7 +33,7 @@ async def test_many_who_ask_share_one_making() -> None:
 
 
 async def test_a_failure_is_not_kept() -> None:
-    """Everyone who waited sees the error; the next one who asks makes the frame again."""
+    """Everyone who waited gets the error; the next one who asks makes the frame again."""
     cache = FrameCache(10_000)
 
     async def fail() -> SharedFrames:

@@ -1,4 +1,4 @@
-"""Those who see the same share what is made for them, and wait for nobody."""
+"""Subscribers who see the same share what is made for them, and wait for nobody."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ async def sockets(
     name: Hashable = None,
     renewals: list[Hashable] | None = None,
 ) -> AsyncIterator[tuple[Hub, list[Socket]]]:
-    """So many, each with its own audience; ``name`` names them all.
+    """So many sockets, each with its own audience; ``name`` is the audience name of all.
 
     None of them may be given a frame before it has taken the last one.
     """
@@ -152,7 +152,7 @@ async def test_a_slow_socket_holds_one_frame_and_delays_nobody(
 async def test_a_small_commit_is_sent_as_its_bell_is_heard(
     configure: Callable[..., None],
 ) -> None:
-    """No task, and no turn of the event loop, lies between the bell and the sockets."""
+    """No task, and no turn of the event loop, comes between the bell and the sockets."""
     configure(FEED_POLL_SECONDS=1000)
     stream = await begun()
     async with sockets(stream, 3, lambda: everything(stream)) as (hub, all_of_them):
@@ -178,7 +178,7 @@ async def test_idle_sockets_have_no_task(configure: Callable[..., None]) -> None
 async def test_one_that_is_far_behind_gets_a_snapshot(
     is_narrowed: bool, configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Narrowed, where its steps are kept no more; else beyond a number of commits."""
+    """If narrowed, when its steps are no longer kept; otherwise after a number of commits."""
     configure(FEED_POLL_SECONDS=1000)
     monkeypatch.setattr(group, "BEHIND_COMMITS", 5)
     stream = await begun()
@@ -202,8 +202,8 @@ async def test_one_that_is_far_behind_gets_a_snapshot(
 async def test_a_named_audience_shares_what_is_narrowed(
     name: str | None, configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each commit is rendered once for all of it, where without a name it is for each; either way
-    what leaves is deleted, and what was hidden never named.
+    """Each commit is rendered once for the whole group, and without a name once for each; either
+    way, rows that leave are deleted, and hidden ones are never named.
     """
     made: list[int] = []
     render = Rendering.frames
@@ -233,7 +233,7 @@ async def test_a_named_audience_shares_what_is_narrowed(
 async def test_the_policy_is_asked_once_for_all_with_one_renewal(
     configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And what it says holds for all of them: here a wider view, then none."""
+    """And its answer applies to all of them: here a wider view, then none."""
     monkeypatch.setattr(renewal, "RENEW_SECONDS", 0.05)
     configure(FEED_POLL_SECONDS=1000)
     stream = await sync_to_async(make_stream)()
@@ -262,7 +262,7 @@ async def test_the_policy_is_asked_once_for_all_with_one_renewal(
 async def test_a_policy_that_asks_otherwise_is_compared_at_once(
     configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rows that another filter shows come, and others go, long before the next comparison."""
+    """Rows that another filter shows appear, and others go, long before the next comparison."""
     monkeypatch.setattr(renewal, "RENEW_SECONDS", 0.05)
     configure(FEED_POLL_SECONDS=1000)
     stream = await sync_to_async(make_stream)()
@@ -290,7 +290,7 @@ async def test_a_policy_that_asks_otherwise_is_compared_at_once(
 async def test_a_slow_answer_of_the_policy_delays_nobody_elses(
     configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While one user's policy hangs, what was taken from another is taken within the round."""
+    """While one user's policy hangs, what was withdrawn from another is gone within the round."""
     monkeypatch.setattr(renewal, "RENEW_SECONDS", 0.05)
     monkeypatch.setattr(renewal, "PATIENCE_SECONDS", 0.05)
     configure(FEED_POLL_SECONDS=1000)
@@ -323,7 +323,7 @@ async def test_a_slow_answer_of_the_policy_delays_nobody_elses(
 async def test_an_outage_of_the_database_takes_nothing_away(
     grace: float, configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the policy cannot be asked, its last answer holds, but not for ever."""
+    """While the policy cannot be asked, its last answer applies, but not for ever."""
     monkeypatch.setattr(renewal, "RENEW_SECONDS", 0.02)
     monkeypatch.setattr(outage, "GRACE_SECONDS", grace)
     configure(FEED_POLL_SECONDS=1000)
@@ -357,8 +357,8 @@ async def test_an_outage_of_the_database_takes_nothing_away(
 async def test_one_ahead_of_its_group_is_not_left_behind(
     configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A subscriber comes back with a later place than the group has, which cannot go on from its
-    own: both reach the end.
+    """A subscriber comes back with a later position than the group's, which the group cannot
+    continue from its own: both reach the end.
     """
     configure(FEED_POLL_SECONDS=1000)
     stream = await begun()
@@ -386,7 +386,7 @@ async def test_one_ahead_of_its_group_is_not_left_behind(
 
 
 async def until_ready(found: Group, count: int) -> None:
-    """Until so many members are ready."""
+    """Waits until so many members are ready."""
     async with asyncio.timeout(5):
         while len(found._ready) < count:  # noqa: ASYNC110  (it has no event)
             await asyncio.sleep(0.01)
@@ -395,7 +395,7 @@ async def until_ready(found: Group, count: int) -> None:
 async def test_nobody_is_admitted_in_the_middle_of_a_commit(
     configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who comes back between two parts of a commit gets the first part, too."""
+    """A subscriber that comes back between two parts of a commit gets the first part, too."""
     configure(FEED_POLL_SECONDS=1000, FEED_VALUE_ROWS=0)
     set_page_rows(monkeypatch, 2)
     stream = await begun()
@@ -444,8 +444,8 @@ async def test_a_slow_one_gets_each_part_of_a_commit_once(
 
 
 async def test_who_comes_from_the_future_joins_nobody(configure: Callable[..., None]) -> None:
-    """A token of a commit that a restored database does not have: a snapshot, beside others who
-    are sent to already.
+    """A token of a commit that a restored database does not have leads to a snapshot, beside
+    others that are being sent to.
     """
     configure(FEED_POLL_SECONDS=1000)
     stream = await begun()
@@ -468,7 +468,7 @@ async def test_who_comes_from_the_future_joins_nobody(configure: Callable[..., N
 
 
 async def go_back(stream: Stream) -> None:
-    """The database is restored as it was at revision 1, without rows."""
+    """The database is restored to revision 1, without rows."""
     await stream.feed.filter(revision__gt=1).adelete()
     await Setting.objects.all().adelete()
     first = await stream.feed.aget()
@@ -479,8 +479,8 @@ async def go_back(stream: Stream) -> None:
 async def test_a_database_that_went_back_in_time_and_on(
     is_seen: bool, configure: Callable[..., None]
 ) -> None:
-    """Nobody goes on from a commit that only has the same number: not who was slow meanwhile, and
-    also where it was past what was known when it was looked at next.
+    """Nobody continues from a commit that only has the same number: neither a slow socket, nor
+    one for which the number was already beyond the known end at the next check.
     """
     configure(FEED_POLL_SECONDS=1000)
     stream = await begun()
@@ -508,8 +508,8 @@ async def test_a_database_that_went_back_in_time_and_on(
 async def test_a_narrowed_snapshot_is_enough_whatever_was_committed_meanwhile(
     configure: Callable[..., None],
 ) -> None:
-    """Nothing is made while nobody takes it, so nothing that the snapshot needs is dropped: with
-    many groups and a busy stream, one snapshot would follow the other for ever.
+    """Nothing is made while nobody takes it, so nothing that the snapshot needs is dropped.
+    Otherwise, with many groups and a busy stream, one snapshot would follow the other for ever.
     """
     configure(FEED_POLL_SECONDS=1000)
     stream = await begun()
@@ -530,7 +530,7 @@ async def test_a_narrowed_snapshot_is_enough_whatever_was_committed_meanwhile(
 async def test_pages_of_large_rows_are_short(
     is_narrowed: bool, configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many rows a page may have, it has no more bytes than PAGE_BYTES and one row."""
+    """However many rows a page may have, it has at most PAGE_BYTES and one row."""
     configure(FEED_POLL_SECONDS=1000)
     monkeypatch.setattr(rows, "PAGE_BYTES", 50_000)
     stream = await sync_to_async(make_stream)()
@@ -559,7 +559,7 @@ async def test_pages_of_large_rows_are_short(
 async def test_who_leaves_while_others_are_sent_to_gets_nothing(
     configure: Callable[..., None],
 ) -> None:
-    """Also where it is at a place of the same number, in another group."""
+    """Even at a position with the same number, in another group."""
     configure(FEED_POLL_SECONDS=1000)
     stream = await begun()
     got: list[str] = []
@@ -597,7 +597,7 @@ async def test_who_leaves_while_others_are_sent_to_gets_nothing(
 
 
 async def test_a_token_of_a_commit_that_a_restored_database_has_otherwise() -> None:
-    """Who brings it gets a snapshot, be it of the newest commit or of one before."""
+    """It gets a snapshot, be it of the newest commit or of an earlier one."""
     stream = await begun()
     await commit_and_ring(stream, {("setting", "s"): "lost"})
     async with follow(stream) as follower:

@@ -66,7 +66,7 @@ async def all_reach(followers: list[Follower], revision: int, state: object) -> 
 async def test_without_a_layer_the_log_is_polled(
     settings: Any, configure: Callable[..., None]
 ) -> None:
-    """No channel layer at all: slower, never wrong."""
+    """Without a channel layer: slower, never wrong."""
     settings.CHANNEL_LAYERS = {}
     configure(FEED_POLL_SECONDS=0.05)
     stream = await sync_to_async(make_stream)()
@@ -78,7 +78,7 @@ async def test_without_a_layer_the_log_is_polled(
 async def test_a_bell_saves_the_look_into_the_log(
     configure: Callable[..., None], heard: list[int]
 ) -> None:
-    """A small commit reaches the subscribers by its bell alone, long before the next poll."""
+    """A small commit reaches the subscribers through its bell alone, long before the next poll."""
     configure(FEED_POLL_SECONDS=1000)
     stream = await sync_to_async(make_stream)()
     await commit_and_ring(stream, {})
@@ -109,8 +109,8 @@ async def test_a_gap_between_bells_is_healed_from_the_log(
 async def test_bells_lost_over_redis(
     settings: Any, redis_url: str, configure: Callable[..., None], heard: list[int]
 ) -> None:
-    """A burst that overflows the layer while this process is busy is dropped but for one bell; all
-    subscribers converge all the same.
+    """Of a burst that overflows the layer while this process is busy, only one bell arrives; all
+    subscribers still converge.
     """
     redis_layer(settings, redis_url, capacity=1)
     configure(FEED_POLL_SECONDS=0.05)
@@ -129,11 +129,11 @@ async def test_bells_lost_over_redis(
 
         elsewhere = threading.Thread(target=lambda: asyncio.run(ring_all()))
         elsewhere.start()
-        # On purpose without giving way: nobody here takes a bell out of the layer meanwhile.
+        # Deliberately without yielding: nobody here takes a bell out of the layer meanwhile.
         elsewhere.join()
         await all_reach(followers, 200, await sync_to_async(shown)(stream))
         assert len(heard) < 10
-        # On a busy machine the layer was given up meanwhile; it is heard again a little later.
+        # On a busy machine the layer was given up meanwhile; it is used again a little later.
         async with asyncio.timeout(20):
             while not any(revision > 200 for revision in heard):
                 await commit_and_ring(stream, {})
@@ -149,8 +149,10 @@ async def test_redis_goes_away_and_comes_back(
     heard: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """While Redis is down commits go on and the log is polled; afterwards bells are heard again."""
-    # A layer of Redis' own publishing does not say that Redis is down: one look has to find it.
+    """While Redis is down, commits continue and the log is polled; afterwards bells are heard
+    again.
+    """
+    # A layer on Redis' own publishing does not report that Redis is down: a check has to find out.
     monkeypatch.setattr(polling, "SAFETY_FACTOR", 100_000 if backend == CORE else 10)
     monkeypatch.setattr(listening, "BACKOFF_SECONDS", 0.1)
     monkeypatch.setattr(bell, "SILENCE_SECONDS", 0.05)
@@ -208,15 +210,13 @@ async def joined(hub: Hub) -> None:
 async def test_a_layer_that_is_silent_is_not_waited_for(
     settings: Any, configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A layer that drops every bell and says nothing costs one long wait;
-    then the log is polled.
-    """
+    """A layer that silently drops every bell costs one long wait; then the log is polled."""
 
     class Silent(InMemoryChannelLayer):
         async def group_send(self, group: str, message: dict[str, Any]) -> None:
-            """Loses it."""
+            """Drops it."""
 
-    # It crosses processes, it says.
+    # It claims to cross processes.
     monkeypatch.setattr(polling, "InMemoryChannelLayer", type(None))
     monkeypatch.setattr("tests.feed.test_hub.Silent", Silent, raising=False)
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "tests.feed.test_hub.Silent"}}
@@ -244,7 +244,7 @@ async def test_redis_that_hangs_holds_up_no_commit(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Ringing gives up after its time and then stays silent for a while."""
+    """Ringing gives up after its time limit and then stays silent for a while."""
     monkeypatch.setattr(bell, "RING_SECONDS", 0.3)
     proxy = Proxy("127.0.0.1", 1)
     proxy.hangs = True
@@ -262,7 +262,7 @@ async def test_redis_that_hangs_holds_up_no_commit(
 async def test_the_log_cannot_be_read_for_a_while(
     configure: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A database error ends nothing: the hub goes on looking."""
+    """A database error ends nothing: the hub keeps polling."""
 
     def rename(old: str, new: str) -> None:
         with connection.cursor() as cursor:
@@ -277,7 +277,7 @@ async def test_the_log_cannot_be_read_for_a_while(
             await Stream.objects.filter(pk=stream.pk).aupdate(revision=1)
             await asyncio.sleep(0.3)
         finally:
-            # First, or the hub may believe in a commit that there was not.
+            # First, or the hub may believe in a commit that never happened.
             await Stream.objects.filter(pk=stream.pk).aupdate(revision=0)
             await sync_to_async(rename)("away", "durable_state_feedentry")
         await sync_to_async(commit)(stream, {("message", "a"): message("x")})
@@ -330,7 +330,7 @@ async def test_the_last_one_ends_the_tasks() -> None:
 
 
 async def test_too_many_subscribers(configure: Callable[..., None]) -> None:
-    """The limit holds per stream, and a place that was left can be taken."""
+    """The limit applies per stream, and a place that was left can be taken."""
     configure(FEED_SUBSCRIBERS=2)
     stream = await sync_to_async(make_stream)()
     other = await sync_to_async(make_stream)("other")
@@ -365,7 +365,7 @@ async def test_nobody_takes_all_places(configure: Callable[..., None]) -> None:
 
 
 async def test_a_removed_stream_ends_its_subscribers(configure: Callable[..., None]) -> None:
-    """Whoever follows a stream that is removed is told so."""
+    """Everyone who follows a stream that is removed is told."""
     configure(FEED_POLL_SECONDS=0.05)
     stream = await sync_to_async(make_stream)()
     async with crowd(stream, 2) as followers:
@@ -377,7 +377,7 @@ async def test_a_removed_stream_ends_its_subscribers(configure: Callable[..., No
 
 
 async def test_the_bell_of_the_last_commit_tells_of_the_end(configure: Callable[..., None]) -> None:
-    """So that those who wait for more are not left to the next look."""
+    """So that clients that wait for more do not have to wait for the next check."""
     configure(FEED_POLL_SECONDS=1000)
     stream = await sync_to_async(make_stream)()
     async with crowd(stream, 1) as (follower,):
@@ -390,9 +390,7 @@ async def test_the_bell_of_the_last_commit_tells_of_the_end(configure: Callable[
 
 
 async def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many commits pass a subscriber that does not read, the hub keeps no more than its
-    share.
-    """
+    """However many commits pass a subscriber that does not read, the hub keeps only its share."""
     monkeypatch.setattr(log_end, "KEPT_ENTRIES", 10)
     stream = await sync_to_async(make_stream)()
     async with crowd(stream, 1) as (follower,):

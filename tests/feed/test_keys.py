@@ -27,7 +27,7 @@ def asked(audience: Audience) -> Audience:
 async def test_only_the_entities_that_were_asked_for_are_mentioned(
     audience: Callable[..., Audience], value_rows: int, configure: Callable[..., None]
 ) -> None:
-    """In the snapshot and live, also where the database compares without case."""
+    """In the snapshot and live, even if the database compares without case."""
     configure(FEED_VALUE_ROWS=value_rows)
     stream = await sync_to_async(make_stream)()
     first = {("message", key): message(f"{key} one", 20) for key in ("a", "A", "b")}

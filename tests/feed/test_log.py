@@ -1,4 +1,4 @@
-"""What `write` puts into the log, and what `entries` makes of it."""
+"""What `write` puts into the log, and what `entries` returns of it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_few_changes_keep_their_committed_values(database: str) -> None:
 
 
 def test_many_changes_keep_only_keys(configure: Callable[..., None]) -> None:
-    """Beyond feed_value_rows an entry costs no read of rows and holds no values."""
+    """Beyond feed_value_rows, an entry needs no read of rows and holds no values."""
     configure(FEED_VALUE_ROWS=2)
     stream = make_stream()
     commit(stream, {("message", str(n)): message("x") for n in range(3)})
@@ -56,7 +56,7 @@ def test_many_changes_keep_only_keys(configure: Callable[..., None]) -> None:
 
 
 def test_too_many_changes_are_a_snapshot(configure: Callable[..., None]) -> None:
-    """Beyond feed_entry_rows, and where the caller says so, the entry tells subscribers to take a
+    """Beyond feed_entry_rows, and if the caller says so, the entry tells subscribers to take a
     snapshot.
     """
     configure(FEED_ENTRY_ROWS=2)
@@ -70,8 +70,8 @@ def test_too_many_changes_are_a_snapshot(configure: Callable[..., None]) -> None
 
 
 def test_large_values_stay_out_of_the_log() -> None:
-    """Values beyond 256 KB are read from the rows when served; the bell carries no entry beyond 8
-    KB.
+    """Values beyond 256 KB are read from the rows when served; the bell carries no entry beyond
+    8 KB.
     """
     stream = make_stream()
     _, small = commit(stream, {("setting", "s"): "x" * 1000})
@@ -93,7 +93,7 @@ def test_compressed_transaction_ids_stay_out_of_the_bell() -> None:
 
 
 def test_an_upsert_without_row_is_a_delete() -> None:
-    """A change that left no row to show (parked, say) is told as a delete."""
+    """A change that left no row to show (parked, say) is reported as a delete."""
     stream = make_stream()
     commit(
         stream,
@@ -107,7 +107,7 @@ def test_an_upsert_without_row_is_a_delete() -> None:
 
 
 def test_values_cost_one_query_per_type(django_assert_max_num_queries: Any) -> None:
-    """Parents whose keys are shown come with their children's query."""
+    """Parents whose keys are shown are read by the children's query."""
     stream = make_stream()
     room = Room.objects.create(title="r", stream=stream)
     boss = Person.objects.create(room=room, key="boss")
@@ -171,7 +171,7 @@ def test_a_failing_represent_spoils_no_commit(
 
 
 def test_one_revision_has_one_entry() -> None:
-    """The numbering has no doubles, whoever writes."""
+    """No number is used twice, whoever writes."""
     stream = make_stream()
     commit(stream, {})
     with pytest.raises(IntegrityError), transaction.atomic():
@@ -179,7 +179,7 @@ def test_one_revision_has_one_entry() -> None:
 
 
 def test_entries_end_at_a_hole() -> None:
-    """Only what follows without a hole is given, so that nobody skips a commit unknowingly."""
+    """Only entries without a gap are returned, so that nobody skips a commit unknowingly."""
     stream = make_stream()
     for n in range(6):
         told = FeedTxid(str(n), "message", "a")
@@ -208,7 +208,7 @@ def test_the_bell_takes_the_entry_along() -> None:
 
 
 def test_very_many_transactions_are_listed_all_the_same(database: str) -> None:
-    """They are stored compressed; the entry's size is that of what is served."""
+    """They are stored compressed; the entry's size is that of the served data."""
     stream = make_stream(using=database)
     told = [(f"transaction {number}", "message", f"m{number}") for number in range(5000)]
     with transaction.atomic(using=database):

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @contextlib.asynccontextmanager
 async def followed(count: int) -> AsyncIterator[tuple[list[Stream], list[Hub]]]:
-    """So many streams, all of which are followed."""
+    """So many streams, all of them followed."""
     streams = [await sync_to_async(make_stream)(f"stream-{n}") for n in range(count)]
     async with contextlib.AsyncExitStack() as stack:
         yield streams, [await stack.enter_async_context(subscribe(each)) for each in streams]
@@ -37,7 +37,7 @@ async def until(is_so: Callable[[], bool]) -> None:
 
 
 async def test_three_tasks_and_one_channel_serve_all(configure: Callable[..., None]) -> None:
-    """A bell is heard by the hub of its stream alone."""
+    """A bell is heard only by the hub of its stream."""
     configure(FEED_POLL_SECONDS=1000)
     before = asyncio.all_tasks()
     async with followed(30) as (streams, hubs):
@@ -57,7 +57,7 @@ async def test_three_tasks_and_one_channel_serve_all(configure: Callable[..., No
 async def test_one_query_asks_for_all(
     settings: Any, configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each round of polling asks once, and the logs are read only where something is new."""
+    """Each round of polling is one query, and logs are read only if something is new."""
     settings.CHANNEL_LAYERS = {}
     configure(FEED_POLL_SECONDS=0.05)
     rounds: list[int] = []
@@ -109,7 +109,7 @@ async def test_a_stream_that_is_left_and_followed_again_is_heard(
 async def test_bells_that_ring_while_the_database_is_asked_are_not_lost(
     configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They are taken when it has answered, in their order; what does not fit is read."""
+    """They are handled when the database has answered, in order; what does not fit is read."""
     configure(FEED_POLL_SECONDS=1000)
     monkeypatch.setattr(hub, "UNHEARD_BELLS", 4)
     stream = await sync_to_async(make_stream)()
@@ -126,7 +126,7 @@ async def test_bells_that_ring_while_the_database_is_asked_are_not_lost(
 
 
 async def test_an_end_without_a_commit_is_noticed(configure: Callable[..., None]) -> None:
-    """By those who wait for the next commit, with the next round."""
+    """By clients that wait for the next commit, in the next round."""
     configure(FEED_POLL_SECONDS=0.05)
     async with followed(2) as (streams, hubs):
         await until(lambda: all(each.revision == 0 for each in hubs))

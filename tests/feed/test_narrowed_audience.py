@@ -1,4 +1,4 @@
-"""A subscriber that may see only some rows is never told of the others."""
+"""A subscriber that may see only some rows never learns of the others."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ every_database = pytest.mark.django_db(transaction=True, databases="__all__")
 async def test_a_row_that_leaves_is_deleted_and_a_hidden_one_never_mentioned(
     database: str, value_rows: int, configure: Callable[..., None]
 ) -> None:
-    """Entering is an update, leaving a delete; what was never shown is not named, not even when it
-    is deleted.
+    """Entering is an update, leaving a delete; a row that was never shown is not named, not even
+    when it is deleted.
     """
     configure(FEED_VALUE_ROWS=value_rows)
     stream = await sync_to_async(make_stream)(using=database)
@@ -66,7 +66,7 @@ async def test_a_row_that_leaves_is_deleted_and_a_hidden_one_never_mentioned(
 
 
 async def test_narrowed_subscribers_do_not_resume() -> None:
-    """What it was shown is forgotten when it leaves, so it gets a snapshot even when it missed
+    """What it was shown is forgotten when it leaves, so it gets a snapshot even if it missed
     nothing.
     """
     stream = await sync_to_async(make_stream)()
@@ -84,9 +84,7 @@ async def test_narrowed_subscribers_do_not_resume() -> None:
 async def test_what_leaves_without_a_commit_goes_with_the_next_renewal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Rows that the application, or a lost membership, moved in or out are made up for by their
-    difference.
-    """
+    """Rows that the application, or a lost membership, moved in or out are found by comparison."""
     monkeypatch.setattr(renewal, "RENEW_SECONDS", 0.2)
     monkeypatch.setattr(narrowed_group, "COMPARE_SECONDS", 0.0)
     set_page_rows(monkeypatch, 3)
@@ -98,7 +96,7 @@ async def test_what_leaves_without_a_commit_goes_with_the_next_renewal(
         await Message.objects.acreate(room=stream.name, key="late", text="x", likes=99)
         expected = await sync_to_async(seen)(stream)
         await follower.until(lambda client: client.state == expected)
-        # What came in this way is known as shown: a commit may take it away again.
+        # Rows that came in this way are known as shown: a commit may remove them again.
         await commit_and_ring(stream, {("message", "late"): message("x", 0)})
         del expected["message", "late"]
         await follower.until(lambda client: client.state == expected)
@@ -107,7 +105,7 @@ async def test_what_leaves_without_a_commit_goes_with_the_next_renewal(
 
 
 async def test_permissions_that_change_while_connected(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Within the renewal time a wider or narrower view brings a snapshot of it, and a withdrawn
+    """Within the renewal time, a wider or narrower view brings a snapshot of it, and a withdrawn
     stream ends the frames.
     """
     monkeypatch.setattr(renewal, "RENEW_SECONDS", 0.1)
@@ -126,7 +124,9 @@ async def test_permissions_that_change_while_connected(monkeypatch: pytest.Monke
 
 
 async def test_a_reader_of_whole_types_goes_on_beside_narrowed_ones() -> None:
-    """What it could see of the others is listed in a thread, also where it begins by resuming."""
+    """The rows that it can see of the other types are listed in a thread, even if it begins by
+    resuming.
+    """
     stream = await sync_to_async(make_stream)()
     await commit_and_ring(stream, {("setting", "s"): 1})
 

@@ -17,8 +17,8 @@ from .support.commits import commit, make_stream
 
 @pytest.mark.django_db(transaction=True, databases=["postgres"])
 def test_a_page_reads_no_more_rows_than_it_has() -> None:
-    """A cursor that outlives its transaction would have PostgreSQL read and copy all of them, for
-    each page of a few large rows.
+    """A cursor that outlives its transaction would make PostgreSQL read and copy all of them,
+    for each page of a few large rows.
     """
     if "postgres" in missing:
         skip_or_fail(missing["postgres"])

@@ -42,7 +42,7 @@ def age(stream: Stream, hours: int, **which: Any) -> None:
 
 
 def test_entries_go_as_they_come(database: str, configure: Callable[..., None]) -> None:
-    """Whatever the pace, the log is a tenth longer than FEED_KEEP_ROWS at most, without a hole, and
+    """At any pace, the log is at most a tenth longer than FEED_KEEP_ROWS, without a gap, and
     another stream's is not touched.
     """
     configure(FEED_KEEP_ROWS=20)
@@ -59,7 +59,7 @@ def test_entries_go_as_they_come(database: str, configure: Callable[..., None]) 
 
 
 def test_transaction_ids_count_as_bytes(database: str, configure: Callable[..., None]) -> None:
-    """FEED_KEEP_BYTES bounds what lies in the log, by a sixteenth of it at most beyond."""
+    """FEED_KEEP_BYTES bounds the stored log, give or take a sixteenth."""
     configure(FEED_KEEP_BYTES=16_000)
     stream = make_stream(using=database)
     keeper = LogKeeper(stream)
@@ -89,7 +89,9 @@ def test_old_entries_of_a_busy_stream_go_with_its_commits(configure: Callable[..
 
 
 def test_a_backlog_becomes_smaller(configure: Callable[..., None]) -> None:
-    """A log that grew while the bounds were wider is back within them before it grew by half."""
+    """A log that grew while the bounds were wider is back within them before it has grown by
+    half.
+    """
     stream = make_stream()
     for _ in range(120):
         commit(stream, {})
@@ -102,7 +104,7 @@ def test_a_backlog_becomes_smaller(configure: Callable[..., None]) -> None:
 
 @every_database
 def test_what_is_old_goes_whoever_wrote_it(database: str) -> None:
-    """Of all streams; how their last commit left them is known without its entry."""
+    """For all streams; the state after their last commit is known without its entry."""
     one, other = make_stream("one", database), make_stream("other", database)
     for stream in (one, other):
         for _ in range(3):
@@ -128,7 +130,7 @@ def test_pruning_is_bounded() -> None:
     [(Status.LIVE, True), (Status.CLOSED, True), (Status.RETRYING, False)],
 )
 async def test_a_subscriber_needs_no_entry(status: str, up_to_date: bool) -> None:
-    """Where the newest entry is gone, the stream's status says whether it was up to date."""
+    """If the newest entry is gone, the stream's status says whether it was up to date."""
     from asgiref.sync import sync_to_async
 
     stream = await sync_to_async(make_stream)()
@@ -169,7 +171,7 @@ def test_who_consumes_prunes(
     rakaia_server: StreamServer, database: str, configure: Callable[..., None]
 ) -> None:
     """`sync` too: after a catch-up in commits of one message, the log holds its newest end, and
-    the running total is what was written.
+    the running total is correct.
     """
     configure(FEED_KEEP_ROWS=20, BATCH_ROWS=1, LEASE_SECONDS=5)
     remote = RemoteStream(rakaia_server.stream())

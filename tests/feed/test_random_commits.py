@@ -1,5 +1,5 @@
-"""Random commits between subscribers that come, go, resume anywhere and filter: each ends with the
-rows.
+"""Random commits between subscribers that come, go, resume anywhere and filter: each ends with
+the rows.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
 @dataclass
 class View:
-    """What some of the subscribers see, and what they must end with."""
+    """What some of the subscribers see, and have to end with."""
 
     audience: Callable[[Stream], Audience]
     expected: Callable[[Stream], dict[tuple[str, str], Any]]
@@ -125,8 +125,8 @@ async def test_every_subscriber_ends_with_the_rows(
 
 
 def resume_earlier(client: Client, dice: random.Random) -> Client:
-    """The client as it was some frames ago, as if it had crashed and come back from what it had
-    stored.
+    """The client as it was some frames ago, as if it had crashed and come back from its stored
+    state.
     """
     earlier = Client()
     for frame in client.frames[: dice.randrange(len(client.frames) + 1)]:

@@ -1,4 +1,4 @@
-"""A router that sends reads to a replica does not part subscribers from the bell."""
+"""A router that sends reads to a replica does not separate subscribers from the bell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A row that cannot be read, or represented, costs itself alone: in websocket, REST and admin."""
+"""A row that cannot be read, or represented, costs only itself: in websocket, REST and admin."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def on_reading(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def on_making_an_instance(_monkeypatch: pytest.MonkeyPatch) -> None:
-    """As Django's ImageField does for the width of a file that is elsewhere."""
+    """Like Django's ImageField, for the width of a file that is elsewhere."""
 
     def look(instance: Any, **kwargs: Any) -> None:
         if instance.text == "bad":
@@ -58,7 +58,7 @@ def on_representing(monkeypatch: pytest.MonkeyPatch) -> None:
 def fragile(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[], None]]:
-    """Call it: from then on a message whose text is "bad" cannot be shown."""
+    """Call it: from then on, a message whose text is "bad" cannot be shown."""
     monkeypatch.setattr(showing, "_said", {})
     yield lambda: request.param(monkeypatch)
     signals.post_init.disconnect(sender=Message, dispatch_uid="look")
@@ -67,7 +67,9 @@ def fragile(
 async def test_subscribers_get_all_other_rows(
     fragile: Callable[[], None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """In pages of which one ends with such a row and one has no other, and live; of every type."""
+    """In pages, one of which ends with such a row and one of which has no other, and live; of
+    every type.
+    """
     set_page_rows(monkeypatch, 3)
     stream = await sync_to_async(make_stream)()
     bad = {2, 3, 4, 5, 9}

@@ -1,4 +1,4 @@
-"""A call that is begun outside of a task goes on in one as if it had always been there."""
+"""A call that begins outside of a task continues in one as if it had always been there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from durable_state.feed.sending import begin
 
 
 async def test_what_ends_at_once_is_done() -> None:
-    """Nothing is left of it, and what it raises is raised there."""
+    """Nothing is left of it, and its errors are raised there."""
 
     async def send(number: int) -> float:
         return 1 / number
@@ -44,7 +44,7 @@ async def test_what_waits_goes_on() -> None:
 
 
 async def test_errors_and_cancellation_reach_it() -> None:
-    """Where it stands, so that it can tidy up."""
+    """Where it stands, so that it can clean up."""
     seen: list[str] = []
 
     async def send(future: asyncio.Future[None]) -> None:

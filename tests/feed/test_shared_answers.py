@@ -1,4 +1,4 @@
-"""What many subscribers need alike is asked for once, and not kept for long."""
+"""A question that many subscribers share is asked once, and its answer not kept for long."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .support.commits import commit, make_stream
 
 
 async def test_an_answer_is_shared_within_the_block_only() -> None:
-    """Also by calls in threads; an error is nobody else's."""
+    """Also for calls in threads; an error is not shared."""
     answers = iter(range(10))
 
     def ask() -> int:
@@ -34,7 +34,7 @@ async def test_an_answer_is_shared_within_the_block_only() -> None:
 
 
 def test_an_answer_gets_old(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is asked for again after a while, in the same block."""
+    """It is asked again after a while, in the same block."""
     monkeypatch.setattr(shared_answers, "SHARED_SECONDS", -1.0)
     with sharing_answers():
         assert share_answer("question", lambda: 1) == 1
@@ -43,7 +43,7 @@ def test_an_answer_gets_old(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.django_db
 def test_rows_are_read_anew_though_their_query_is_shared() -> None:
-    """What one subscriber has read is not what the next one sees."""
+    """The next subscriber does not see what another has read."""
     stream = make_stream()
     mapping = registry.find("setting", "chat")
     assert mapping is not None
@@ -56,7 +56,7 @@ def test_rows_are_read_anew_though_their_query_is_shared() -> None:
 
 @pytest.mark.django_db
 def test_a_user_of_several_streams_is_read_once() -> None:
-    """With the same permissions; somebody else, and the next round, are read again."""
+    """With the same permissions; others are read again, and so is everybody in the next round."""
     users = get_user_model().objects
     anna, ben = users.create(username="anna"), users.create(username="ben")
     with sharing_answers():

@@ -28,8 +28,8 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @every_database
 async def test_a_snapshot_then_live(database: str) -> None:
-    """First the rows as inserts between two controls, then each commit as updates and deletes with
-    its txid.
+    """First the rows as inserts between two controls, then each commit as updates and deletes
+    with its txid.
     """
     stream = await sync_to_async(make_stream)(using=database)
     await commit_and_ring(
@@ -73,7 +73,7 @@ async def test_a_snapshot_then_live(database: str) -> None:
 
 
 async def test_resuming_brings_just_what_was_missed() -> None:
-    """With the last frame's offset a subscriber gets the commits since, and a frame at once when
+    """With the last frame's offset a subscriber gets the commits since, and a frame at once if
     there are none.
     """
     stream = await sync_to_async(make_stream)()
@@ -98,7 +98,7 @@ async def test_resuming_brings_just_what_was_missed() -> None:
 async def test_an_offset_that_is_not_known_brings_a_snapshot(
     reason: str, configure: Callable[..., None]
 ) -> None:
-    """Whatever is wrong with a token, the subscriber converges by a new snapshot."""
+    """Whatever is wrong with a token, the subscriber converges with a new snapshot."""
     stream = await sync_to_async(make_stream)()
     for n in range(4):
         await commit_and_ring(stream, {("message", str(n)): message("x"), ("setting", str(n)): n})
@@ -130,7 +130,7 @@ async def test_an_offset_that_is_not_known_brings_a_snapshot(
 
 @every_database
 async def test_commits_during_a_snapshot_are_not_lost(small_pages: None, database: str) -> None:
-    """Commits between any two pages (before, on and behind the cursor) are made up for by the live
+    """Commits between any two pages (before, at and after the cursor) are covered by the live
     changes.
     """
     stream = await sync_to_async(make_stream)(using=database)
@@ -155,8 +155,8 @@ async def test_commits_during_a_snapshot_are_not_lost(small_pages: None, databas
 async def test_a_large_commit_comes_in_pieces_and_resumes(
     small_pages: None, configure: Callable[..., None]
 ) -> None:
-    """Values that are not in the log are read when served; who leaves in the middle of a commit
-    misses nothing of it.
+    """Values that are not in the log are read when served; a subscriber that leaves in the
+    middle of a commit misses nothing of it.
     """
     configure(FEED_VALUE_ROWS=2)
     stream = await sync_to_async(make_stream)()
@@ -178,7 +178,7 @@ async def test_a_large_commit_comes_in_pieces_and_resumes(
 
 
 async def test_a_switch_is_a_snapshot(small_pages: None) -> None:
-    """An entry that says so makes every subscriber, live or resuming, take the rows anew."""
+    """An entry that says so makes every subscriber, live or resuming, take a snapshot."""
     stream = await sync_to_async(make_stream)()
     await commit_and_ring(stream, {("message", str(n)): message("x") for n in range(5)})
     async with follow(stream) as follower:
@@ -202,7 +202,7 @@ async def test_commits_of_other_types_only_move_the_token() -> None:
 
 
 async def test_up_to_date_is_told_of_the_last_commit_only() -> None:
-    """A frame is up to date when its commit reached the tail and no commit is known after it."""
+    """A frame is up to date if its commit reached the tail and no later commit is known."""
     stream = await sync_to_async(make_stream)()
     await commit_and_ring(stream, {("message", "a"): message("x")}, up_to_date=False)
     async with follow(stream) as follower:
@@ -238,8 +238,8 @@ async def test_pruning_under_a_slow_subscriber(configure: Callable[..., None]) -
 async def test_large_values_come_in_many_frames(
     database: str, configure: Callable[..., None]
 ) -> None:
-    """No frame is much larger than 256 KB, in snapshots and live, and only the last of a commit
-    moves the token.
+    """No frame is much larger than 256 KB, in snapshots and live, and only the last one of a
+    commit advances the token.
     """
     configure(FEED_VALUE_ROWS=0)
     stream = await sync_to_async(make_stream)(using=database)

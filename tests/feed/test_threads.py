@@ -1,4 +1,4 @@
-"""Nobody's slow call delays another's, and no call keeps a thread for ever unseen."""
+"""Nobody's slow call delays another's, and no call keeps a thread unseen for ever."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def gate() -> Iterator[threading.Event]:
 async def test_slow_followers_delay_nobody_else(
     gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ten users whose calls hang, more than there are places, leave others quick."""
+    """Ten users whose calls hang, more than there are places, do not delay others."""
     monkeypatch.setattr(threads, "SLOW_SECONDS", 0.05)
     slow = [asyncio.create_task(run_for(f"user {n}", gate.wait, 20)) for n in range(10)]
     async with asyncio.timeout(5):
@@ -39,7 +39,7 @@ async def test_slow_followers_delay_nobody_else(
 
 
 async def test_a_follower_has_one_call_at_a_time() -> None:
-    """Its calls are made one after the other, in their order."""
+    """Its calls are made one after the other, in order."""
     running, most, seen = 0, 0, list[int]()
 
     def work(number: int) -> None:
@@ -55,7 +55,9 @@ async def test_a_follower_has_one_call_at_a_time() -> None:
 
 
 async def test_threads_are_bounded(gate: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More calls that hang than there are threads wait; all are made when they go on."""
+    """If more calls hang than there are threads, the others wait; all are made once those
+    continue.
+    """
     monkeypatch.setattr(threads, "SLOW_SECONDS", 0.01)
     monkeypatch.setattr(threads, "SPARE", 3)
     began = 0
@@ -76,7 +78,7 @@ async def test_threads_are_bounded(gate: threading.Event, monkeypatch: pytest.Mo
 async def test_a_call_that_hangs_is_named(
     gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who waits is told whose call stands where; the next call of that follower is not made."""
+    """Whoever waits learns whose call hangs where; the next call of that follower is not made."""
     monkeypatch.setattr(threads, "CALL_SECONDS", 0.1)
 
     def rows() -> None:
@@ -138,7 +140,7 @@ async def test_who_leaves_takes_no_place_along(gate: threading.Event) -> None:
 
 
 async def test_what_is_raised_arrives() -> None:
-    """Also what a future cannot hold."""
+    """Including errors that a future cannot hold."""
     with pytest.raises(ZeroDivisionError):
         await run_for("user 1", lambda: 1 // 0)
     with pytest.raises(RuntimeError, match="StopIteration"):
@@ -146,7 +148,7 @@ async def test_what_is_raised_arrives() -> None:
 
 
 async def test_one_call_answers_all_who_ask_before_it_begins(gate: threading.Event) -> None:
-    """Whoever asks later gets an answer of their own, and one who leaves takes it from nobody."""
+    """Later callers get an answer of their own, and one who leaves takes it from nobody."""
     calls: list[int] = []
 
     def answer() -> int:

@@ -1,4 +1,4 @@
-"""The read half of the protocol's public conformance suite holds of Django's feed."""
+"""The read half of the protocol's public conformance suite passes on Django's feed."""
 
 from __future__ import annotations
 
@@ -44,8 +44,10 @@ READ_HALF = [
     "Stream Closure SSE with",
     "Stream Closure Edge Cases offset-now-on-closed",
 ]
-"""How the names of the suite's tests begin that read. The others write: creating, appending,
-producers, closing, forks, expiry, subscriptions. Streams are written at their server, not here.
+"""The beginnings of the names of the suite's tests that read.
+
+The others write: creating, appending, producers, closing, forks, expiry, subscriptions. Streams are
+written on their server, not here.
 """
 
 WRITES = {
@@ -57,9 +59,9 @@ WRITES = {
     "JSON Mode should reject POST with empty array body",
     "JSON Mode should reject empty JSON arrays with 400",
 }
-"""Among them, what a write answers: that is the bridge's."""
+"""Tests of the answers to writes, which are the bridge's."""
 DOES_NOT_APPLY = {
-    # Other origins are the project's to let in, by django-cors-headers.
+    # The project may allow other origins, with django-cors-headers.
     "Caching and ETag should allow If-None-Match in CORS preflight responses",
 }
 
@@ -67,7 +69,7 @@ DOES_NOT_APPLY = {
 def test_it_reads_as_the_suite_says(
     configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """All that reads passes, but for what is listed above; and what is listed does not pass."""
+    """Every test that reads passes, except those listed above, which fail."""
     reason = missing()
     if not reason and not (INTEROP / "node_modules" / ".bin" / "vitest").exists():
         reason = "tests/interop/node_modules is older than its package-lock.json (npm ci there)"

@@ -1,5 +1,5 @@
-"""The frames of the websocket,
-folded by the reference JavaScript client, are the rows in the tables.
+"""The frames of the websocket, folded by the reference JavaScript client, equal the rows in the
+tables.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def fold_in_javascript(frames: list[dict[str, Any]]) -> dict[tuple[str, str], An
 
 
 def rows_of(stream: Stream) -> dict[tuple[str, str], Any]:
-    """What the tables hold, as the mappings represent it."""
+    """The rows in the tables, as the mappings represent them."""
     return {
         (mapping.entity_type, str(getattr(row, mapping.key.attname))): mapping.represent(row)
         for mapping in registry.for_stream(stream.name)

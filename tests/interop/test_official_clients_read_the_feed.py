@@ -31,7 +31,7 @@ MODES = [True, "long-poll", "sse"]
 
 @pytest.fixture
 def feed(configure: Callable[..., None], transactional_db: None) -> Iterator[str]:
-    """The address of the feed, served by uvicorn; ada reads it, by her password."""
+    """The URL of the feed, served by uvicorn; ada reads it, with her password."""
     configure(FEED_POLL_SECONDS=0.02)
     User.objects.create_user("ada", password="secret", is_superuser=True)
     Stream.objects.create(name="chat", url="http://127.0.0.1:1/chat")
@@ -47,7 +47,7 @@ def clients() -> Iterator[OfficialClients]:
 
 
 def told(entity: str, txid: Any, operation: str = "upsert", **fields: Any) -> Any:
-    """A change of "message/a", say, with its transaction."""
+    """A change, for instance of "message/a", with its transaction."""
     entity_type, _, key = entity.partition("/")
     return change(entity_type, key, operation, headers={"txid": txid}, **fields)
 
@@ -60,7 +60,7 @@ def message(text: str, likes: int | None = None) -> dict[str, Any]:
 @pytest.mark.parametrize("live", MODES)
 @pytest.mark.parametrize("kind", ["db", "materialized"])
 def test_every_mode(feed: str, clients: OfficialClients, kind: str, live: Any) -> None:
-    """A snapshot of many pages, changes, a switch; every transaction comes, however it ended."""
+    """A snapshot of many pages, changes, a switch; every transaction arrives, however it ended."""
     Room.objects.create(title="chat", stream=Stream.objects.get())
     many = [told(f"message/{n:04}", "t0", text=f"{n}", likes=n) for n in range(1200)]
     apply("chat", [*many, told("person/a", "t0", email="a@x", boss=None)])
@@ -89,7 +89,9 @@ def test_every_mode(feed: str, clients: OfficialClients, kind: str, live: Any) -
 
 
 def test_a_filtered_reader_gets_every_transaction(feed: str, clients: OfficialClients) -> None:
-    """Also of types and entities that it did not ask for; its rows are those that it asked for."""
+    """Also those of types and entities that it did not ask for; it gets only the rows that it
+    asked for.
+    """
     apply("chat", [told("message/a", "t0", text="x"), told("setting/s", "t0", a=1)])
     for name, params in {"typed": {"type": "setting"}, "keyed": {"key": "a"}}.items():
         clients.open(name, "db", feed, "sse", headers=HEADERS, params=params)
@@ -107,7 +109,7 @@ def test_a_filtered_reader_gets_every_transaction(feed: str, clients: OfficialCl
 def test_it_equals_the_stream_itself(
     feed: str, clients: OfficialClients, reference_server: StreamServer, seed: int
 ) -> None:
-    """Remote stream → Django → StreamDB holds what remote stream → StreamDB does, mapped fields."""
+    """Remote stream → Django → StreamDB has the same mapped fields as remote stream → StreamDB."""
     dice = random.Random(seed)
     remote = RemoteStream(reference_server.stream())
     stream = Stream.objects.get()
@@ -133,7 +135,7 @@ def test_it_equals_the_stream_itself(
 
 
 def random_change(dice: random.Random, txid: str) -> dict[str, Any]:
-    """One that is accepted, with values for all mapped fields."""
+    """An accepted one, with values for all mapped fields."""
     entity_type = dice.choice(["message", "profile", "score", "author"])
     key = dice.choice(["1", "2", "3"] if entity_type == "score" else ["a", "B", "é\u2028", "7"])
     number = dice.randrange(1, 5)
@@ -150,7 +152,7 @@ def random_change(dice: random.Random, txid: str) -> dict[str, Any]:
 
 
 def mapped(held: dict[tuple[str, str], Any]) -> dict[tuple[str, str], Any]:
-    """The mapped fields, but for the one that ``prepare`` makes."""
+    """The mapped fields, except the one that ``prepare`` makes."""
     return {
         name: {field: part for field, part in value.items() if field not in ("unmapped", "label")}
         for name, value in held.items()

@@ -36,7 +36,7 @@ def run(*words: str, **options: Any) -> str:
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    """Somebody at the keyboard (nobody, where ``text`` is empty)."""
+    """Somebody at the keyboard (nobody, if ``text`` is empty)."""
     monkeypatch.setattr(sys, "stdin", io.StringIO(text))
 
 
@@ -53,7 +53,7 @@ NOWHERE = "http://127.0.0.1:9/chat?token=secret"
 
 
 def test_add_and_edit_ask_the_server_once() -> None:
-    """What they find is one line, and the stream is there all the same."""
+    """What they find is one line, and the stream is still added."""
     said = run("add", "chat", NOWHERE).splitlines()
     assert said[0] == "Added the stream chat: http://127.0.0.1:9/chat?token=***, live by SSE."
     assert said[1].startswith("http://127.0.0.1:9/chat?token=*** cannot be reached")
@@ -69,7 +69,7 @@ def test_add_and_edit_ask_the_server_once() -> None:
 
 
 def test_rows_can_be_taken_over_by_a_stream_that_is_there() -> None:
-    """``add --adopt`` again, as the message of the halted stream advises; not at another URL."""
+    """``add --adopt`` again, as the message of the halted stream advises; not with another URL."""
     Author.objects.create(key="a")
     run("add", "git", NOWHERE, "--no-probe")
     assert "continues after message 0" in run("add", "git", NOWHERE, "--adopt")
@@ -121,7 +121,7 @@ def test_what_cannot_be_done_is_one_clear_line(words: tuple[str, ...]) -> None:
     ],
 )
 def test_what_could_not_be_found_out_is_no_finding(words: tuple[str, ...]) -> None:
-    """Exit status 1 says that rows differ, that a stream is stuck; 2, that nobody knows."""
+    """Exit status 1 says that rows differ, or that a stream is stuck; 2, that it could not tell."""
     Stream.objects.create(name="chat", url="http://127.0.0.1:9/chat")
     with pytest.raises(CommandError) as error:
         run(*words)
@@ -130,7 +130,7 @@ def test_what_could_not_be_found_out_is_no_finding(words: tuple[str, ...]) -> No
 
 @pytest.mark.django_db(transaction=True)
 def test_a_server_that_is_away_is_no_difference() -> None:
-    """What cannot be read cannot be compared."""
+    """A stream that cannot be read cannot be compared."""
     apply("chat", [message("1", "one")])
     Stream.objects.update(url="http://127.0.0.1:9/chat")
     with pytest.raises(CommandError) as error:
@@ -159,7 +159,7 @@ def test_every_verb_works_on_the_named_database(database: str) -> None:
 
 
 def test_without_a_verb_it_lists_the_verbs(capsys: pytest.CaptureFixture[str]) -> None:
-    """One line each, and exits with 2, as for anything that is not understood."""
+    """One line each, and exit status 2, as for anything that is not understood."""
     with pytest.raises(SystemExit) as exit_:
         Command().run_from_argv(["manage.py", "durable_state"])
     assert exit_.value.code == 2
@@ -213,7 +213,7 @@ def test_status_is_a_table() -> None:
 
 
 def test_status_exits_with_1_when_one_is_stuck() -> None:
-    """The table, or the JSON, is written all the same."""
+    """The table, or the JSON, is still written."""
     run("add", "chat", URL)
     Stream.objects.update(status=Status.HALTED, last_error="401")
     for words in ((), ("--json",)):
@@ -255,7 +255,7 @@ def test_status_as_json_is_the_contract() -> None:
 
 
 def test_remove_asks_before_it_destroys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No, silence and a closed stdin leave everything as it is."""
+    """No, an empty line and a closed stdin leave everything as it is."""
     apply("chat", [message("1", "one")])
     for text in ("n\n", "\n", ""):
         answer(monkeypatch, text)
@@ -275,7 +275,7 @@ def test_remove_can_keep_the_rows() -> None:
 
 
 def test_dead_letters_are_listed_retried_and_discarded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By stream or by number; what a terminal would obey is shown as text."""
+    """By stream or by number; control sequences for terminals are shown as text."""
     apply("chat", [message("\x1b[31mred", "x" * 50), message("2", "y" * 50)])
     apply("other", [message("3", "z" * 50)])
     listed = run("dead-letters", "list", "chat")
@@ -311,7 +311,9 @@ call_command("durable_state", "status")
 
 
 def test_a_reader_that_has_seen_enough_ends_it_quietly(tmp_path: Path) -> None:
-    """``durable_state status | head -1``: as SIGPIPE would, without a traceback."""
+    """``durable_state status | head -1``: ends like a program that SIGPIPE kills, without a
+    traceback.
+    """
     reads_from, writes_to = os.pipe()
     os.close(reads_from)
     settings = {"DJANGO_SETTINGS_MODULE": "tests.management.support.scratch"}
@@ -374,7 +376,7 @@ def test_pause_says_where_the_worker_stopped_and_who_has_not_yet(
 
 @pytest.mark.django_db(transaction=True, databases="__all__")
 def test_a_missing_table_names_its_app(database: str) -> None:
-    """Of whichever app it is; a missing column those that the stream is mapped to."""
+    """Whichever app it is in; for a missing column, the apps that the stream is mapped to."""
     with pytest.raises(DatabaseError) as missing:
         connections[database].cursor().execute("SELECT * FROM app_nothing")
     assert what_to_migrate(missing.value, "chat") == ""

@@ -14,14 +14,14 @@ from durable_state.operations.wording import capitalised, span
 
 
 class Terminal(io.StringIO):
-    """A stderr that somebody looks at."""
+    """A stderr that is a terminal."""
 
     def isatty(self) -> bool:
         return True
 
 
 def ticks(*seconds: float) -> Iterator[float]:
-    """A clock that was read at these times."""
+    """A clock that returns these times."""
     return iter(seconds)
 
 
@@ -31,7 +31,7 @@ def at(ordinal: int) -> Stream:
 
 
 def test_a_terminal_has_one_line_that_is_written_over() -> None:
-    """With the rate, and clean behind it."""
+    """With the rate, and without remains of the line before."""
     out, clock = Terminal(), ticks(0, 0.1, 1.0)
     progress = ProgressLine(out, clock=lambda: next(clock))
     for ordinal in (0, 500, 12000):
@@ -45,7 +45,7 @@ def test_a_terminal_has_one_line_that_is_written_over() -> None:
 
 
 def test_a_log_file_has_a_plain_line_now_and_then() -> None:
-    """No carriage returns, and none more than each five seconds."""
+    """No carriage returns, and at most one line each five seconds."""
     out, clock = io.StringIO(), ticks(0, 1, 2, 5.5)
     progress = ProgressLine(out, clock=lambda: next(clock))
     for ordinal in (0, 10, 20, 1100):
@@ -89,7 +89,7 @@ def test_a_log_file_says_that_the_end_was_reached() -> None:
 
 
 def test_a_note_stays() -> None:
-    """Such as whom the sync waits for."""
+    """Such as the holder that the sync waits for."""
     out, clock = Terminal(), ticks(0)
     progress = ProgressLine(out, clock=lambda: next(clock))
     progress(at(1))

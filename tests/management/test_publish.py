@@ -33,7 +33,7 @@ def keys() -> list[str]:
 
 
 def test_what_is_published_becomes_rows(rakaia_server: StreamServer) -> None:
-    """The stream is created where it is missing; a delete needs no value."""
+    """The stream is created if it is missing; a delete needs no value."""
     run("add", "chat", rakaia_server.stream("chat"), "--no-probe")
     said = run("publish", "chat", "message", "1", '{"text": "one"}', "--create")
     assert said == "Appended to chat: upsert message 1.\n"
@@ -45,7 +45,7 @@ def test_what_is_published_becomes_rows(rakaia_server: StreamServer) -> None:
 
 
 def test_what_cannot_be_published(rakaia_server: StreamServer) -> None:
-    """A value that is no JSON, none at all, a stream that is missing, a URL that is not allowed."""
+    """A value that is not JSON, no value, a missing stream, a URL that is not allowed."""
     run("add", "chat", rakaia_server.stream("missing"), "--no-probe")
     for words, told in [
         (("1", "{text: one}"), "The value is not JSON"),
@@ -64,7 +64,7 @@ def test_what_cannot_be_published(rakaia_server: StreamServer) -> None:
 
 
 def test_a_program_that_syncs_keeps_its_collector(rakaia_server: StreamServer) -> None:
-    """What the command spares while it runs is looked at again afterwards."""
+    """Garbage that is not collected while the command runs is collected again afterwards."""
     run("add", "chat", rakaia_server.stream("chat"), "--no-probe")
     run("publish", "chat", "message", "1", '{"text": "one"}', "--create")
     thresholds = gc.get_threshold()

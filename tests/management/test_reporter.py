@@ -1,4 +1,4 @@
-"""What ``run`` says of many streams is short."""
+"""The output of ``run`` about many streams is short."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from durable_state.models import Status, Stream
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> StringIO:
-    """What was written; counts are said at once."""
+    """The output; counts are printed at once."""
     monkeypatch.setattr(reporter, "COUNT_SECONDS", 0.0)
     return StringIO()
 
 
 def streams(count: int) -> list[Stream]:
-    """So many that are new."""
+    """So many new streams."""
     return [Stream(name=f"s{number}", status=Status.NEW) for number in range(count)]
 
 
 async def test_many_streams_are_counted(said: StringIO) -> None:
-    """The first are named; of the others, it is said how many are taken, live and let go."""
+    """The first are named; of the others, it says how many are taken, live and let go."""
     told, all_of_them = Reporter(BaseCommand(stdout=said), 1), streams(NAMED_STREAMS + 5)
     for each in all_of_them:
         told.began(each)
@@ -45,7 +45,7 @@ async def test_many_streams_are_counted(said: StringIO) -> None:
 
 
 async def test_what_is_not_usual_is_always_told(said: StringIO) -> None:
-    """However many streams there are: the state, and that it is over."""
+    """However many streams there are: their state, and that it is over."""
     told, all_of_them = Reporter(BaseCommand(stdout=said), 1), streams(NAMED_STREAMS + 5)
     for each in all_of_them:
         told.began(each)
@@ -68,7 +68,7 @@ async def test_all_are_told_where_that_is_asked_for(said: StringIO) -> None:
 
 @pytest.mark.django_db
 def test_run_looks_at_few_streams_first(said: StringIO) -> None:
-    """Of many that are paused, the first are named, and only they are looked at closely."""
+    """Of many paused ones, the first are named, and only these are examined closely."""
     Stream.objects.bulk_create(
         Stream(name=f"s{number:03}", url="http://127.0.0.1:9/s", paused=number % 2 == 0)
         for number in range(2 * (NAMED_STREAMS + 5))
@@ -84,7 +84,7 @@ def test_run_looks_at_few_streams_first(said: StringIO) -> None:
 
 @pytest.mark.django_db
 def test_run_says_why_a_stream_is_retried(said: StringIO) -> None:
-    """The error is there as well as the advice."""
+    """The error is printed as well as the advice."""
     Stream.objects.create(
         name="s",
         url="http://127.0.0.1:9/s",

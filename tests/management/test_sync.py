@@ -48,7 +48,7 @@ def rows(using: str = "default") -> list[tuple[Any, ...]]:
 def test_a_stream_is_synced_verified_damaged_and_mended(
     rakaia_server: StreamServer, database: str
 ) -> None:
-    """Each step says what it found; a reset brings the rows back to the fold."""
+    """Each step says what it found; a reset makes the rows equal the fold again."""
     url = rakaia_server.stream("chat")
     publish(
         url, message("1", "one"), message("2", "two"), message("3", "x" * 50), message("1", "eins")
@@ -80,7 +80,7 @@ def test_a_stream_is_synced_verified_damaged_and_mended(
 
 
 def test_verify_tells_the_story_of_an_entity(rakaia_server: StreamServer) -> None:
-    """Each change, what became of it, the row expected and the row found."""
+    """Each change, what became of it, the expected row and the actual row."""
     url = rakaia_server.stream("chat")
     publish(url, message("1", "one"), message("2", "two"), message("1", "x" * 50))
     run("add", "chat", url)
@@ -107,7 +107,7 @@ def test_a_stream_of_text_is_told_at_once(rakaia_server: StreamServer) -> None:
 def test_sync_waits_for_a_lease_and_names_its_holder(
     rakaia_server: StreamServer, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """And goes on as soon as it is free."""
+    """And continues as soon as it is free."""
     url = rakaia_server.stream("chat")
     publish(url, message("1", "one"))
     run("add", "chat", url)
@@ -141,7 +141,7 @@ call_command("durable_state", "sync", "chat")
 def test_sync_follows_the_stream_until_it_is_told_to_stop(
     rakaia_server: StreamServer, tmp_path: Path
 ) -> None:
-    """As a process of its own: what is appended meanwhile arrives, and a signal ends it cleanly."""
+    """As a separate process: what is appended meanwhile arrives, and a signal ends it cleanly."""
     url = rakaia_server.stream("chat")
     publish(url, message("1", "one"))
     environment = os.environ | {
@@ -188,8 +188,8 @@ call_command("durable_state", "run", verbosity={verbosity}, no_color=True)
 
 @contextmanager
 def running(tmp_path: Path, add: str, verbosity: int) -> Iterator[Callable[[str], str]]:
-    """``run`` as a process of its own;
-    gives a function that reads its lines up to one with the words.
+    """``run`` as a separate process; returns a function that reads its lines up to one with the
+    words.
     """
     environment = os.environ | {
         "DJANGO_SETTINGS_MODULE": "tests.management.support.scratch",
@@ -245,7 +245,7 @@ def test_run_says_what_it_does(rakaia_server: StreamServer, tmp_path: Path) -> N
 
 
 def test_run_names_every_message(rakaia_server: StreamServer, tmp_path: Path) -> None:
-    """Also those that nobody has a mapping for, as soon as the first of a type comes."""
+    """Including those without a mapping, as soon as the first of a type arrives."""
     url = rakaia_server.stream("tasks")
     publish(url, message("1", "one"), *(message(key, "x") | {"type": "messages"} for key in "23"))
     adding = f"call_command('durable_state', 'add', 'tasks', {url!r}, probe=False)\n"
@@ -262,7 +262,7 @@ def test_run_names_every_message(rakaia_server: StreamServer, tmp_path: Path) ->
 def test_sync_and_verify_are_not_green_where_nothing_is_mapped(
     rakaia_server: StreamServer,
 ) -> None:
-    """A misspelt type: each says what became of every message, and what may be meant."""
+    """A misspelt type: each says what became of every message, and what may have been meant."""
     url = rakaia_server.stream("tasks")
     publish(url, *(message(key, "x") | {"type": "messages"} for key in "123"))
     run("add", "tasks", url)
@@ -290,7 +290,7 @@ def test_sync_and_verify_are_not_green_where_nothing_is_mapped(
 
 
 def test_verify_refuses_where_the_mapping_is_gone(rakaia_server: StreamServer) -> None:
-    """Messages that were applied by a mapping of yesterday leave nothing to compare today."""
+    """Messages that yesterday's mapping applied leave nothing to compare today."""
     url = rakaia_server.stream("chat")
     publish(url, message("1", "one"))
     run("add", "chat", url)
@@ -317,7 +317,7 @@ def test_sync_says_that_a_stream_needs_a_reset(rakaia_server: StreamServer) -> N
 def test_sync_says_what_a_stream_is_being_retried_for(
     rakaia_server: StreamServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A failure that goes on is logged once; whoever comes later is told it all the same."""
+    """A failure that continues is logged once; whoever comes later still learns about it."""
     url = rakaia_server.stream("chat")
     publish(url, message("1", "one"))
     stream = Stream.objects.create(
@@ -346,7 +346,7 @@ call_command('durable_state', 'sync', 'chat', until_up_to_date=True)
 
 
 def test_two_runs_share_the_streams(rakaia_server: StreamServer, tmp_path: Path) -> None:
-    """The first one gives up half of what it has, and says so; and has it again afterwards."""
+    """The first one gives up half of its streams, and says so; afterwards it has them again."""
     adding = ""
     for number in range(4):
         url = rakaia_server.stream(f"shared-{number}")
@@ -372,7 +372,7 @@ def test_run_says_that_there_is_nothing_to_do(tmp_path: Path) -> None:
 def test_a_halt_is_told_once(
     rakaia_server: StreamServer, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """By the command's error, not by the log's last resort as well; what is retried is noted."""
+    """By the command's error, and not by the log's last resort as well; retries are logged."""
     url = rakaia_server.stream("text")
     make(url, "text/plain")
     run("add", "text", url, "--no-probe")

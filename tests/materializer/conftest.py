@@ -1,4 +1,4 @@
-"""Fixtures of every test here."""
+"""Fixtures of the materializer's tests."""
 
 from tests.entries import entries_equal_the_rows
 

@@ -1,4 +1,4 @@
-"""Many messages at once cost statements by the chunk, never by the row."""
+"""The number of statements for many messages depends on chunks, not on rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.wire import END, START, WHEN, change, commit_by
 Messages = list[dict[str, Any]]
 
 MANY = 800
-"""More rows than go into one statement on any database."""
+"""More rows than fit in one statement on any database."""
 
 
 def _authors(counts: dict[int, int]) -> Messages:
@@ -45,7 +45,7 @@ CASES: dict[str, tuple[Messages, Messages]] = {
 @override_settings(DURABLE_STATE={"DEAD_LETTER_LIMIT": 100_000})
 @pytest.mark.parametrize("case", CASES)
 def test_statements_are_bounded(using: str, case: str) -> None:
-    """A commit of many messages of one kind runs fewer statements than an eighth of them."""
+    """A commit of many messages of one kind takes less than one statement for every eight."""
     before, messages = CASES[case]
     if before:
         apply("office", before, using=using)
@@ -55,7 +55,7 @@ def test_statements_are_bounded(using: str, case: str) -> None:
 
 
 def test_statements_are_bounded_in_bytes(using: str) -> None:
-    """A switch of more than a database takes in one packet goes through."""
+    """A switch of more than a database accepts in one packet succeeds."""
     subject = "x" * 60_000
     apply("h", [START, change("author", "a")], using=using)
     for start in range(0, 288, 48):

@@ -1,5 +1,5 @@
-"""Children name their parents by a column that the stream writes:
-they never come to another parent by it.
+"""Children name their parents by a column that the stream writes: it never leads them to a wrong
+parent.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def truck(key: str, at: str, spare: str | None = None) -> Any:
 
 
 def parents(using: str) -> dict[str, tuple[str, str | None]]:
-    """The depots that each truck is with."""
+    """The depot of each truck."""
     rows = Truck.objects.using(using).values_list("key", "depot__key", "spare__key")
     return {key: (at, spare) for key, at, spare in rows}
 
@@ -37,9 +37,7 @@ def parents(using: str) -> dict[str, tuple[str, str | None]]:
 def test_who_gives_up_its_name_is_the_parent_of_those_who_need_none(
     using: str, snapshot: bool
 ) -> None:
-    """The others wait with all that the application has in them,
-    and come back under the new name.
-    """
+    """The others wait with all their application data, and come back under the new name."""
     trucks = [truck("t", "p"), truck("u", "q", "p")]
     grove(using, [depot("p", "x"), depot("q", "y"), *trucks])
     Truck.objects.using(using).update(note="mine")
@@ -65,7 +63,7 @@ def test_who_gives_up_its_name_is_the_parent_of_those_who_need_none(
 
 
 def test_a_change_that_leaves_no_name_finds_children_of_its_own_batch(using: str) -> None:
-    """In whatever order they stand."""
+    """In whatever order they are."""
     grove(using, [depot("p", "x"), truck("t", "p")])
     grove(using, [truck("t", "p", "p"), depot("p", None)])
     assert parents(using) == {}
@@ -78,7 +76,7 @@ def test_a_change_that_leaves_no_name_finds_children_of_its_own_batch(using: str
 def test_who_takes_the_name_of_the_deleted_takes_no_child(
     using: str, parent: str, model: type[models.Model], column: str
 ) -> None:
-    """Nor in one batch, whether the column may be NULL or not."""
+    """Nor in one batch, whether or not the column may be NULL."""
     child = model._meta.label_lower.rpartition(".")[2]
     grove(using, [change(parent, "p", code="x"), change(child, "c", **{column: "p"})])
     before = model._base_manager.using(using).get().pk
@@ -94,7 +92,7 @@ def test_who_takes_the_name_of_the_deleted_takes_no_child(
 def test_a_switch_passes_a_name_on_without_the_children(
     using: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where the rows that have it are written in another chunk."""
+    """Even if the rows that have it are written in another chunk."""
     monkeypatch.setattr("durable_state.materializer.staged.staging.READ", 1)
     countries = [change("country", key, code=code) for key, code in zip("pqr", "xyz", strict=True)]
     cities = [change("city", key, country=key) for key in "pqr"]

@@ -1,5 +1,5 @@
-"""Rows that are each other's parents:
-shown together, taken away together, however the stream was cut.
+"""Rows that are each other's parents: shown together, removed together, however the stream is
+cut.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def parked(using: str) -> list[str]:
 
 
 def check_constraints(using: str) -> None:
-    """PostgreSQL and SQLite check foreign keys when a transaction ends,
-    which these tests never come to.
+    """PostgreSQL and SQLite check foreign keys at the end of a transaction, which these tests
+    never reach.
     """
     from django.db import connections
 
@@ -59,7 +59,7 @@ def check_constraints(using: str) -> None:
 
 
 def test_a_row_that_is_its_own_parent(using: str) -> None:
-    """It is shown at once, though it must have a parent and there is none before it."""
+    """It is shown at once, though it must have a parent and none exists before it."""
     assert apply("ring", [folder("a", "a", size=3)], using=using) == (1, 0, 0)
     row = Folder.objects.using(using).get()
     assert (row.parent_id, row.size) == (row.pk, 3)
@@ -68,7 +68,7 @@ def test_a_row_that_is_its_own_parent(using: str) -> None:
 
 @pytest.mark.parametrize("batches", [1, 2, 3])
 def test_a_longer_circle(using: str, batches: int) -> None:
-    """It is shown by the batch that closes it, whichever that is; till then all of it waits."""
+    """The batch that closes it shows it, whichever that is; until then all of it waits."""
     ring = [folder("a", "b"), folder("b", "c"), folder("c", "a")]
     cuts = {1: [ring], 2: [ring[:1], ring[1:]], 3: [[each] for each in ring]}[batches]
     for batch in cuts[:-1]:
@@ -82,7 +82,7 @@ def test_a_longer_circle(using: str, batches: int) -> None:
 
 
 def test_a_circle_that_may_be_open(using: str) -> None:
-    """SET_NULL makes no difference to rows that come: they wait till the circle is closed."""
+    """SET_NULL makes no difference to new rows: they wait until the circle is closed."""
     apply("office", [change("employee", "a", boss="b")], using=using)
     assert parked(using) == ["a"]
     apply("office", [change("employee", "b", boss="a")], using=using)
@@ -107,7 +107,7 @@ def test_a_circle_of_two_types(using: str, order: tuple[int, ...], size: int) ->
 
 @pytest.mark.parametrize("size", [1, 2])
 def test_a_circle_without_an_open_place(using: str, size: int) -> None:
-    """Neither may be NULL, and neither primary key is known before its row is there."""
+    """Neither may be NULL, and neither primary key is known before its row exists."""
     messages = [
         change("lock", "front", spare="s"),
         change("doorkey", "s", lock="front"),
@@ -131,7 +131,7 @@ def test_a_circle_without_an_open_place(using: str, size: int) -> None:
 
 
 def test_a_circle_by_keys(using: str) -> None:
-    """Where the key is the primary key; and the only places of others are exchanged."""
+    """Even if the key is the primary key; and unique references are exchanged."""
     apply(
         "ring",
         [
@@ -167,7 +167,7 @@ def test_a_circle_by_keys(using: str) -> None:
 
 
 def test_a_long_line_in_one_batch(using: str) -> None:
-    """Three hundred generations, youngest first, cost no statement each."""
+    """Three hundred generations, youngest first, take no statement each."""
     from django.db import connections
     from django.test.utils import CaptureQueriesContext
 
@@ -183,8 +183,8 @@ def test_a_long_line_in_one_batch(using: str) -> None:
 
 
 def test_what_hangs_on_a_circle_waits_with_it(using: str) -> None:
-    """A member that waits for two parents does not hide
-    that the circle is closed when the other one comes.
+    """A member that waits for two parents does not hide that the circle is closed when the other
+    one comes.
     """
     apply("ring", [player("p", "t"), player("q", "u")], using=using)
     apply("ring", [team("u", "p")], using=using)
@@ -207,15 +207,15 @@ def test_deleting_one_of_a_circle_parks_the_others(using: str) -> None:
 
 
 def test_deleting_a_circle(using: str) -> None:
-    """All of it in one batch, or all but what is left by itself."""
+    """All of it in one batch, or all but the part that can stand alone."""
     apply("ring", [team("t", "p"), player("p", "t"), player("q", "t")], using=using)
     apply("ring", [change("team", "t", "delete"), change("player", "p", "delete")], using=using)
     assert (teams(using), players(using), parked(using)) == ({}, {}, ["q"])
 
 
 def test_a_refused_member_does_not_take_the_others_with_it(using: str) -> None:
-    """What the database refuses is a letter;
-    the rest of its circle waits, other circles are shown.
+    """The entity that the database refuses becomes a letter; the rest of its circle waits, other
+    circles are shown.
     """
     messages = [folder("a", "b", size=99), folder("b", "a"), folder("c", "d"), folder("d", "c")]
     assert apply("ring", messages, using=using) == (2, 1, 1)
@@ -249,10 +249,8 @@ def test_a_member_whose_unique_value_is_taken(using: str) -> None:
 def test_a_switch_closes_circles_and_keeps_rows(
     using: str, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    """Rows that return keep their primary keys,
-    also where they come to point to each other, or to rows that come after them.
-
-    Whatever is read of the snapshot at once.
+    """Rows that return keep their primary keys, even if they now point to each other, or to
+    later rows. However much of the snapshot is read at once.
     """
     monkeypatch.setattr(staging, "READ", size)
     apply(
@@ -297,7 +295,7 @@ def test_a_replay_leaves_circles_alone(using: str) -> None:
 
 
 def test_rivals_of_one_circle(using: str) -> None:
-    """Neither is shown, so neither has the value; when one gives up, the other has it."""
+    """Neither is shown, so neither has the value; when one gives up, the other gets it."""
     messages = [
         change("employee", "a", boss="b", email="x"),
         change("employee", "b", boss="a", email="x"),

@@ -1,4 +1,4 @@
-"""What the tables themselves ask for: unique columns, CHECKs, references, defaults."""
+"""What the tables themselves require: unique columns, CHECKs, references, defaults."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ from tests.wire import END, START, change
 def test_a_key_may_be_unique_across_streams(
     using: str, stream: str, key: str, serial: dict[str, str]
 ) -> None:
-    """A mapping with a stream field needs no constraint over both
-    where the key is unique by itself.
+    """A mapping with a stream field needs no constraint over both if the key is unique by
+    itself.
     """
     for charge in (1, 2):
         apply(stream, [change("device", key, charge=charge, **serial)], using=using)
@@ -65,8 +65,8 @@ def test_unique_values_that_must_not_be_null_are_swapped(using: str) -> None:
     ids=["deferrable", "covering"],
 )
 def test_unique_values_that_the_database_does_not_hold(more: dict[str, Any], database: str) -> None:
-    """Such constraints are declared, but not made everywhere; one entity after the other is
-    compared as all of them at once are.
+    """Such constraints are declared, but not created on every database; comparing entities one
+    by one or together gives the same.
     """
     (kind,) = more
     with isolate_apps("tests.app"):
@@ -99,8 +99,8 @@ def test_unique_values_that_the_database_does_not_hold(more: dict[str, Any], dat
 def test_a_swap_of_which_one_half_breaks_a_check(
     using: str, entity_type: str, unique: str, checked: str
 ) -> None:
-    """It has its value again, however that was put out of the way;
-    the other half is not to blame, and waits for that value.
+    """It gets its value back, whatever moved it out of the way; the other half is not to blame,
+    and waits for that value.
     """
     before = [change(entity_type, "a", **{unique: "x"}), change(entity_type, "b", **{unique: "y"})]
     apply("office", before, using=using)
@@ -123,7 +123,7 @@ def test_a_swap_of_which_one_half_breaks_a_check(
 
 
 def test_a_check_is_held_against_the_row_as_it_is(using: str) -> None:
-    """What the application wrote into its own column counts, not that column's default."""
+    """The application's value of its own column counts, not that column's default."""
     apply("office", [change("quota", "a", inUse=1)], using=using)
     Quota.objects.using(using).update(cap=100)
     apply("office", [change("quota", "a", inUse=50)], using=using)
@@ -134,8 +134,8 @@ def test_a_check_is_held_against_the_row_as_it_is(using: str) -> None:
 def test_a_row_that_only_the_database_protects_stays(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DO_NOTHING leaves it to the database's foreign key,
-    whose refusal is a dead letter, also where it is checked at the commit.
+    """DO_NOTHING leaves it to the database's foreign key, whose refusal is a dead letter, even
+    if it is checked at the commit.
     """
     monkeypatch.setattr(
         Remark._meta.get_field("author").remote_field, "on_delete", django_models.DO_NOTHING
@@ -150,7 +150,7 @@ def test_a_row_that_only_the_database_protects_stays(
 
 
 def test_fields_left_out_get_the_databases_default(using: str) -> None:
-    """A db_default like any other; what the database or Django computes is left to them."""
+    """A db_default like any other; columns that the database or Django computes are left alone."""
     apply("office", [change("stock", "k", amount=1, code="u", order=3)], using=using)
     made = Stock.objects.using(using).get().made
     apply("office", [change("stock", "k", reserved=5)], using=using)
@@ -179,7 +179,7 @@ def test_keys_may_be_the_numbers_that_the_database_counts_up(using: str) -> None
 
 
 def test_types_that_differ_in_case_are_two_types(using: str) -> None:
-    """Also where the database would compare them without case."""
+    """Even if the database compares them without case."""
     remap("file", None)
     remap("Author", FileMapping)
     file = {"blob": "b", "mode": "m", "commit": "c"}
@@ -189,7 +189,7 @@ def test_types_that_differ_in_case_are_two_types(using: str) -> None:
 
 
 def test_a_mapping_may_map_keys_alone(using: str) -> None:
-    """Rows come and go; their columns are all the application's."""
+    """Rows come and go; all their columns are the application's."""
     remap("author", AuthorMapping, fields=[])
     apply("h", [change("author", "a"), change("author", "b", commits=5)], using=using)
     Author.objects.using(using).filter(key="a").update(commits=3)

@@ -117,7 +117,7 @@ ACCEPTED: list[tuple[str, Any, Any]] = [
 
 @pytest.mark.parametrize(("name", "raw", "value"), ACCEPTED, ids=lambda part: name_value(part)[:30])
 def test_accepted(name: str, raw: Any, value: Any) -> None:
-    """These values are taken, and become just this."""
+    """These values are accepted, with exactly this result."""
     converted = convert(field(name), raw)
     assert converted == value
     assert type(converted) is type(value)
@@ -238,7 +238,7 @@ def test_a_refusal_quotes_what_json_has(name: str, raw: Any, quoted: str) -> Non
     ],
 )
 def test_a_fraction_that_a_double_loses_is_not_lost(text: str, found: Any) -> None:
-    """It would make an integer of what is none; a FloatField has its double all the same."""
+    """It would turn values into integers that are not; a FloatField still gets its double."""
     number = read_number(text)
     assert (number, type(number)) == (found, type(found))
     assert convert(field("floating"), number) == float(text)
@@ -254,8 +254,8 @@ def test_a_number_beyond_a_double_is_not_infinite() -> None:
 
 
 def test_depth_and_digits_follow_the_database() -> None:
-    """Without a database the strictest limits hold;
-    SQLite takes deeper documents, and no more than 15 digits.
+    """Without a database the strictest limits apply; SQLite accepts deeper documents, but no
+    more than 15 digits.
     """
     deep: Any = 1
     for _ in range(32):
@@ -267,7 +267,9 @@ def test_depth_and_digits_follow_the_database() -> None:
 
 
 def test_naive_moments_are_meant_in_the_default_time_zone() -> None:
-    """As Django takes them; but one that happens twice, or never, there does not say when it is."""
+    """As in Django; but a local time that occurs twice, or never, does not say which moment it
+    is.
+    """
     with override_settings(TIME_ZONE="Europe/Berlin", USE_TZ=True):
         assert convert(field("moment"), "2024-07-01T12:00") == datetime.datetime(
             2024, 7, 1, 10, tzinfo=UTC
@@ -287,14 +289,14 @@ def test_naive_moments_are_meant_in_the_default_time_zone() -> None:
 
 
 def test_null_needs_a_column_that_may_be_null() -> None:
-    """None is a value of nullable columns only."""
+    """None is a value for nullable columns only."""
     assert convert(field("integer"), None) is None
     with pytest.raises(Refused, match="null"):
         convert(field("subject", Commit), None)
 
 
 def test_foreign_keys_take_their_target_columns_values() -> None:
-    """For parents that are not mapped: the target's conversion, the foreign key's own NULL."""
+    """For unmapped parents: the target's conversion, and the foreign key's own NULL."""
     author = field("author", Commit)
     assert convert(author, "12") == 12
     for raw in (None, "x", True):
@@ -308,21 +310,21 @@ def refuse_everything(value: Any) -> None:
 
 
 def test_choices_and_validators_do_not_apply() -> None:
-    """They are a form's matter."""
+    """They belong to forms."""
     chosen = models.SlugField(choices=[("a", "A")], max_length=9, validators=[refuse_everything])
     assert convert(chosen, "no slug!") == "no slug!"
 
 
 def test_fields_with_ways_of_their_own_convert_themselves() -> None:
-    """A subclass that only renames converts like its parent;
-    one that overrides to_python decides, and its errors are refusals.
+    """A subclass that only renames converts like its parent; one that overrides to_python
+    decides, and its errors are refusals.
     """
 
     class Named(models.IntegerField):
-        """Nothing but a name."""
+        """Changes only the name."""
 
     class Even(models.IntegerField):
-        """Knows better."""
+        """Converts in its own way."""
 
         def to_python(self, value: Any) -> Any:
             if value == "boom":
@@ -361,7 +363,7 @@ def test_fields_with_ways_of_their_own_convert_themselves() -> None:
 
 @isolate_apps("tests.app")
 def test_postgres_fields_convert_part_by_part() -> None:
-    """An array's parts as its base field does, an hstore's as texts."""
+    """An array's items as its base field does, an hstore's as texts."""
     fields = pytest.importorskip("django.contrib.postgres.fields")
     numbers = fields.ArrayField(models.IntegerField())
     assert convert(numbers, [1, "2", 3.0]) == [1, 2, 3]
@@ -378,7 +380,7 @@ def test_postgres_fields_convert_part_by_part() -> None:
 
 
 def test_arrays_of_arrays_have_parts_of_one_length() -> None:
-    """PostgreSQL refuses others, or, from version 17 on, makes [] of [[], []]."""
+    """PostgreSQL refuses others, or, from version 17 on, turns [[], []] into []."""
     fields = pytest.importorskip("django.contrib.postgres.fields")
     inner = fields.ArrayField(models.IntegerField(null=True), null=True)
     twofold, threefold = fields.ArrayField(inner), fields.ArrayField(fields.ArrayField(inner))
@@ -438,7 +440,7 @@ def test_keys_that_would_not_come_back(name: str, key: str, code: str) -> None:
 
 @pytest.mark.parametrize("key", ["0017", "+17", "-0", "00"])
 def test_digits_are_not_told_that_they_are_no_integer(key: str) -> None:
-    """They are one, in a spelling that the column does not keep."""
+    """They are the same value, in a spelling that the column does not keep."""
     with pytest.raises(Refused) as caught:
         convert_key(field("integer"), key)
     assert caught.value.detail == (
@@ -464,7 +466,7 @@ def test_digits_are_not_told_that_they_are_no_integer(key: str) -> None:
     ],
 )
 def test_keys_that_come_back(name: str, key: str) -> None:
-    """What is accepted as a key is the very same text again."""
+    """Whatever is accepted as a key is returned as the very same text."""
     assert key_text(field(name), convert_key(field(name), key)) == key
 
 
@@ -507,7 +509,9 @@ NUMBER = uuid.UUID("0a345678-1234-1234-1234-123456789abc")
     ],
 )
 def test_parents_are_named_as_their_keys_are_converted(name: str, raw: Any, key: str) -> None:
-    """Whatever the parent's key column takes for a key names that parent, however it is spelt."""
+    """Whatever the parent's key column accepts as a key names that parent, however it is
+    spelled.
+    """
     assert parent_key_converter(field(name))(raw) == key
 
 
@@ -529,8 +533,8 @@ def test_what_can_be_no_parents_key_is_refused(name: str) -> None:
 
 
 def test_same_tells_json_apart_as_json_does() -> None:
-    """`true` is not 1 and the order of names does not count;
-    numbers are numbers, however a database writes them.
+    """`true` is not 1 and the order of names does not count; numbers compare as numbers, however
+    a database writes them.
     """
     document = field("document")
     assert same(document, {"a": 1, "b": [1.0]}, {"b": [1], "a": 1.0})

@@ -1,5 +1,5 @@
-"""Whatever conversion accepts, every database takes and gives back unchanged;
-whatever it refuses has a reason code.
+"""Whatever conversion accepts, every database stores and returns unchanged; whatever it refuses
+has a reason code.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db(databases="__all__")
 
 
 def stored(field: models.Field[Any, Any], values: list[Any], using: str) -> list[Any]:
-    """What rows made by bulk_create give back."""
+    """What rows made by bulk_create return."""
     rows = AllFields._base_manager.using(using)
     rows.all().delete()
     rows.bulk_create([AllFields(**{field.attname: value}) for value in values])
@@ -50,7 +50,7 @@ def assert_round_trips(field: models.Field[Any, Any], database: str, limits_of: 
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
 def test_accepted_values_come_back_unchanged(field: models.Field[Any, Any], database: str) -> None:
-    """What conversion accepts for every database comes back from this one."""
+    """Values that conversion accepts for every database come back from this one."""
     assert_round_trips(field, database, limits_of=None)
 
 
@@ -64,8 +64,8 @@ def test_what_one_database_holds_comes_back_from_it(name: str, database: str) ->
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
 def test_accepted_values_survive_staging(field: models.Field[Any, Any]) -> None:
-    """What `prepare` returned is staged as JSON;
-    converted again from there, it is the same value.
+    """Values that `prepare` returned are staged as JSON; converted again from there, they are
+    the same.
     """
     decode, plan = (
         msgspec.json.Decoder(float_hook=Decimal).decode,
@@ -93,9 +93,7 @@ def test_accepted_values_survive_staging(field: models.Field[Any, Any]) -> None:
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
 @pytest.mark.parametrize("zone", [None, "America/New_York"])
 def test_what_leaves_is_taken_back(field: models.Field[Any, Any], zone: str | None) -> None:
-    """What is shown outside means the same value when it comes in again;
-    also where USE_TZ is off.
-    """
+    """A shown value means the same when it comes in again; also with USE_TZ off."""
     big_numbers_as_text = isinstance(field, models.JSONField)
 
     @settings(max_examples=examples(30), deadline=None, suppress_health_check=list(HealthCheck))

@@ -1,4 +1,4 @@
-"""COPY takes from us what it would take from the driver."""
+"""COPY gets from us what it would get from the driver."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _postgres() -> None:
 
 
 def copied(names: list[str], values: list[list[Any]]) -> list[tuple[Any, ...]]:
-    """What a table holds after its columns were copied into it."""
+    """The content of a table after its columns were copied into it."""
     connection = connections["postgres"]
     columns = ", ".join(f'"{name}" {COLUMNS[name][0]}' for name in names)
     with connection.cursor() as cursor:
@@ -62,24 +62,26 @@ def copied(names: list[str], values: list[list[Any]]) -> list[tuple[Any, ...]]:
 
 
 def test_values_come_back() -> None:
-    """Of each type that is written without the driver, with what its text format has to escape."""
+    """Of each type that is written without the driver, with everything that its text format has
+    to escape.
+    """
     names, values = list(COLUMNS), [values for _, values in COLUMNS.values()]
     assert copied(names, values) == list(zip(*values, strict=True))
 
 
 def test_what_only_the_driver_writes() -> None:
-    """One such value, and all of the rows are the driver's."""
+    """With one such value, the driver writes all of the rows."""
     assert copied(["whole", "text"], [[1, Decimal(2)], ["a", "b"]]) == [(1, "a"), (2, "b")]
 
 
 def test_what_the_server_refuses() -> None:
-    """A NUL is an error of the data, as it is with the driver."""
+    """A NUL is a data error, as with the driver."""
     with pytest.raises(DataError), transaction.atomic(using="postgres"):
         copied(["text"], [["a\0b"]])
 
 
 def test_more_rows_than_go_together() -> None:
-    """Each part says a column its own way: one of them alone has NULLs and no JSON."""
+    """Each part writes a column in its own way: only one of them has NULLs and no JSON."""
     whole = [None if ROWS < n < 2 * ROWS else n for n in range(2 * ROWS + 5)]
     raw = [b"\xff\x00" if number is None else b'{"a":"\\n"}' for number in whole]
     assert copied(["whole", "raw"], [whole, raw]) == list(zip(whole, raw, strict=True))

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "mysq
 
 @contextmanager
 def without_case() -> Iterator[None]:
-    """Our own tables are made anew in a database whose collation is none of the exact ones."""
+    """Our own tables are recreated in a database whose collation is not an exact one."""
     ours = [StagedChange, ParkedChange, DeadLetter]
     connection = connections["mysql"]
     with connection.cursor() as cursor:
@@ -46,7 +46,7 @@ def without_case() -> Iterator[None]:
 
 
 def test_types_that_differ_in_case_only() -> None:
-    """Staged entities, letters and parked changes of the one are none of the other's."""
+    """Staged entities, letters and parked changes of one are not mixed up with the other's."""
     remap("file", None)
     remap("Author", FileMapping)
     file = {"blob": "b", "mode": "m", "commit": "c"}
@@ -56,7 +56,7 @@ def test_types_that_differ_in_case_only() -> None:
         )
         assert [author.key for author in Author.objects.using("mysql").all()] == ["a"]
         assert [each.path for each in File.objects.using("mysql").all()] == ["b"]
-        # A snapshot that speaks of one type only leaves the other's letter.
+        # A snapshot that contains one type only leaves the other's letter.
         with override_settings(DURABLE_STATE={"SNAPSHOT_SCOPE": "types"}):
             apply(
                 "h",

@@ -1,6 +1,6 @@
-"""A default that says something else each time is made once for an entity, and kept.
+"""A default that differs each time is made once for an entity, and kept.
 
-Whatever comes again, and however it is cut.
+Whatever is sent again, and however it is cut.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ WHEN = "2001-02-03T04:05:06Z"
 
 
 def preferences() -> dict[str, Any]:
-    """A function of necessity, which says the same each time."""
+    """A function that always returns the same."""
     return {"theme": "light"}
 
 
 def token() -> str:
-    """A text that nobody has seen before."""
+    """A text that never occurred before."""
     return make_password(None)[:20]
 
 
@@ -88,7 +88,7 @@ def test_they_are_kept(draft: Any, database: str) -> None:
     assert len(set(rows.values_list("token", flat=True))) == 3
     assert not rows.filter(opened_at__gt=timezone.now()).exists()
     assert str(rows.get(key="k2").number) == SAID
-    # What is said is compared, and what is kept is not.
+    # Values that were sent are compared; kept defaults are not.
     rows.filter(key="k2").update(number=uuid.uuid4())
     rows.filter(key="k1").update(number=uuid.uuid4())
     assert [(each.key, each.kind) for each in differing(stream, messages)] == [("k2", "changed")]
@@ -133,8 +133,8 @@ STORIES: dict[str, tuple[list[dict[str, Any]], str | None]] = {
 @pytest.mark.parametrize("story", STORIES)
 @pytest.mark.parametrize("staged", [False, True])
 def test_cuts_do_not_matter(draft: Any, database: str, story: str, staged: bool) -> None:
-    """What is left out keeps what the entity has:
-    live, staged, in one batch and many, after a reset.
+    """A left-out field keeps the entity's value: live, staged, in one batch and many, after a
+    reset.
     """
     messages, number = STORIES[story]
     rows = draft._base_manager.using(database)
@@ -162,7 +162,7 @@ def test_cuts_do_not_matter(draft: Any, database: str, story: str, staged: bool)
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_what_waits_keeps_them_too(database: str, size: int) -> None:
-    """A change that replaces a parked one and leaves the field out keeps what that one has said."""
+    """A change that replaces a parked one and leaves the field out keeps that one's value."""
     with isolate_apps("tests.app"):
 
         class Errand(models.Model):
@@ -195,7 +195,7 @@ def test_what_waits_keeps_them_too(database: str, size: int) -> None:
 
 
 def test_constant_defaults_are_taken_again(draft: Any, database: str) -> None:
-    """Also those that a function makes: what a replace leaves out gets its default."""
+    """Including those that a function makes: a field that a replace leaves out gets its default."""
     apply(
         "s",
         [change("draft", "k", preferences={"theme": "dark"}, tags=[1], title="a")],

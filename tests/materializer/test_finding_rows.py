@@ -30,7 +30,7 @@ def crowd(database: str) -> str:
 
 
 def plan(using: str, statement: str) -> list[dict[str, Any]]:
-    """What the database means to do, in a table that is too large to be read as a whole."""
+    """The query plan, in a table that is too large to be read as a whole."""
     with connections[using].cursor() as cursor:
         if using == "postgres":
             cursor.execute("SET enable_seqscan = off")
@@ -74,7 +74,9 @@ def test_no_statement_of_a_small_batch_looks_at_every_row(crowd: str) -> None:
 
 
 def test_what_stands_for_the_stream_is_looked_up_once(database: str) -> None:
-    """A mapping that many streams share finds nothing for most of them, and asks once a commit."""
+    """A mapping that many streams share finds nothing for most of them, and asks once per
+    commit.
+    """
     apply("crowd", [change("message", "a", text="x")], using=database)
     with CaptureQueriesContext(connections[database]) as queries:
         apply("crowd", [START, change("message", "a", text="y"), END], using=database)
@@ -84,8 +86,8 @@ def test_what_stands_for_the_stream_is_looked_up_once(database: str) -> None:
 def test_rows_are_read_and_written_slice_by_slice(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the shown rows hold is in memory for a part of a large batch only;
-    each row is written all the same.
+    """Only a part of a large batch has its shown rows in memory at a time; each row is still
+    written.
     """
     read: list[int] = []
     original = rows.read_rows

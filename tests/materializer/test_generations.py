@@ -1,4 +1,4 @@
-"""What is staged: an entity once, the newest; and how it goes."""
+"""Staged entities: each once, in its newest state; and how they are removed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def authors(using: str) -> dict[str, int]:
 
 
 def test_the_newest_change_of_an_entity_is_staged(using: str, writer: str) -> None:
-    """In one batch or in another; a deleted one is not."""
+    """In one batch or in another; a deleted one is not counted."""
     apply(
         "h",
         [START, change("author", "a", commits=1), change("author", "b", commits=1)],
@@ -44,7 +44,7 @@ def test_the_newest_change_of_an_entity_is_staged(using: str, writer: str) -> No
 
 
 def test_a_reset_drops_the_open_snapshot(using: str, writer: str) -> None:
-    """What it holds counts as superseded, and the rows become what follows the reset."""
+    """Its entities count as superseded, and the rows become what follows the reset."""
     apply("h", [START, change("author", "a"), change("author", "b")], using=using)
     apply("h", [RESET, change("author", "c", commits=1)], using=using)
     assert authors(using) == {"c": 1}
@@ -56,7 +56,7 @@ def test_a_reset_drops_the_open_snapshot(using: str, writer: str) -> None:
 def test_after_a_reset_the_old_rows_stay_until_an_open_snapshot_ends(
     using: str, writer: str
 ) -> None:
-    """Also if something came between the two, at whatever tail the stream is meanwhile."""
+    """Even if something came between the two, and the stream reached its tail meanwhile."""
     apply("h", [change("author", "a"), change("author", "b")], using=using)
     apply("h", [RESET, change("author", "c"), START, change("author", "d")], using=using)
     assert authors(using) == {"a": 0, "b": 0}
@@ -70,7 +70,7 @@ def test_after_a_reset_the_old_rows_stay_until_an_open_snapshot_ends(
 def test_a_large_generation_goes_in_steps(
     using: str, writer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The switch deletes a part of it, and what is left is nobody's: neither counted nor shown."""
+    """The switch deletes some of it, and the rest belongs to nobody: neither counted nor shown."""
     monkeypatch.setattr(generations, "STEP", 10)
     apply("h", [START, *(change("author", f"a{number}") for number in range(35)), END], using=using)
     assert len(authors(using)) == 35
@@ -89,7 +89,7 @@ def test_a_large_generation_goes_in_steps(
 
 
 def test_what_a_worker_left_is_tidied_up(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that was killed between the switch and the deletion."""
+    """A process that was killed between the switch and the deletion."""
     monkeypatch.setattr(generations, "STEP", 10)
     apply("h", [START, *(change("author", f"a{number}") for number in range(35)), END], using=using)
     tidy(using)

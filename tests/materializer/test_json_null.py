@@ -1,4 +1,4 @@
-"""JSON's null and NULL: both read as None, and are not the same."""
+"""JSON's null and NULL: both read as None, but they are not the same."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class DocumentMapping(EntityMapping):
 
 
 def nulls(using: str) -> dict[str, tuple[bool, bool]]:
-    """By key, whether the nullable column holds NULL,
-    and whether the required one holds JSON's null.
+    """By key, whether the nullable column holds NULL, and whether the required one holds JSON's
+    null.
     """
     rows = AllFields.objects.using(using)
     without = set(rows.filter(document__isnull=True).values_list("char", flat=True))
@@ -36,7 +36,7 @@ def nulls(using: str) -> dict[str, tuple[bool, bool]]:
 
 @pytest.mark.parametrize("together", [True, False])
 def test_what_is_left_out_is_not_null(database: str, together: bool) -> None:
-    """However the changes come, the newest says which of the two it is."""
+    """However the changes arrive, the newest decides which of the two it is."""
     remap("doc", DocumentMapping)
     messages: list[dict[str, Any]] = [
         change("doc", "a", integer=1),
@@ -50,7 +50,7 @@ def test_what_is_left_out_is_not_null(database: str, together: bool) -> None:
 
 
 def test_a_merge_leaves_both_as_they_are(database: str) -> None:
-    """Where an update names another field only."""
+    """Even if an update names another field only."""
     remap("doc", DocumentMapping, update_mode="merge")
     apply(
         "j",

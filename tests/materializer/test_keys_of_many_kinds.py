@@ -1,4 +1,6 @@
-"""Keys in columns that are no plain texts: what a column would not give back is a letter."""
+"""Keys in columns that are not plain texts: a key that the column would not return unchanged is
+a letter.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ from tests.wire import END, START, change, delete
 
 
 class LoweringField(models.CharField):
-    """Writes its text in small letters, in Python."""
+    """Stores its text in lower case, in Python."""
 
     def get_prep_value(self, value: Any) -> Any:
         value = super().get_prep_value(value)
@@ -30,7 +32,7 @@ class LoweringField(models.CharField):
 
 
 class ScrambledField(models.CharField):
-    """Writes something else than it reads, and gives back what was written."""
+    """Stores something other than it reads, and returns what was written."""
 
     def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
         value = super().get_db_prep_value(value, connection, prepared)
@@ -64,7 +66,7 @@ def codes(model: type[models.Model], using: str) -> set[str]:
 
 
 def letters(using: str) -> dict[str, tuple[str, int]]:
-    """Reason and ordinal of the letters by key."""
+    """Reason and ordinal of the letters, by key."""
     found = DeadLetter.objects.using(using)
     return {letter.key: (letter.reason, letter.ordinal) for letter in found.all()}
 
@@ -93,7 +95,7 @@ KINDS: list[tuple[models.Field[Any, Any], list[str], list[str]]] = [
 
 @pytest.fixture(params=KINDS, ids=lambda each: type(each[0]).__name__)
 def kind(request: pytest.FixtureRequest) -> Any:
-    """A key field, keys that it gives back, and spellings of the same that it does not."""
+    """A key field, keys that it returns unchanged, and other spellings of them that it does not."""
     return request.param
 
 
@@ -138,7 +140,7 @@ def test_keys_are_believed_as_the_column_gives_them_back(
 
 
 def test_rows_without_a_key_are_the_applications(database: str) -> None:
-    """They stop neither an adoption nor a reset, and stay."""
+    """They prevent neither an adoption nor a reset, and stay."""
     model = thing(models.IntegerField(unique=True, null=True))
     with tables_of(database, model):
         rows = model._base_manager.using(database)
@@ -161,7 +163,7 @@ def test_rows_without_a_key_are_the_applications(database: str) -> None:
 def test_the_application_can_create_rows_beside_those_of_a_stream(
     database: str, pk_class: type[models.Field[Any, Any]]
 ) -> None:
-    """Its next number is free; a smaller one of the stream's does not turn the counter back."""
+    """Its next number is free; a smaller one from the stream does not turn the counter back."""
     with isolate_apps("tests.app"):
 
         class Order(models.Model):
@@ -188,7 +190,7 @@ def test_the_application_can_create_rows_beside_those_of_a_stream(
 
 @pytest.mark.django_db(transaction=True, databases=["postgres"])
 def test_a_role_that_may_not_move_a_sequence_writes_rows_all_the_same() -> None:
-    """The counter is looked after where that is allowed."""
+    """The counter is adjusted if that is allowed."""
     from django.db import connections
 
     connection, role = connections["postgres"], f"plain_{uuid.uuid4().hex[:8]}"
@@ -209,7 +211,9 @@ def test_a_role_that_may_not_move_a_sequence_writes_rows_all_the_same() -> None:
 
 
 def test_rows_with_a_composite_primary_key(database: str) -> None:
-    """Of stream field and key field: inserted, updated, reset and deleted, each stream's own."""
+    """Of stream field and key field: inserted, updated, reset and deleted, separately for each
+    stream.
+    """
     with isolate_apps("tests.app"):
 
         class Seat(models.Model):

@@ -1,4 +1,4 @@
-"""MariaDB hangs up at a statement beyond max_allowed_packet; no message may come so far."""
+"""MariaDB hangs up at a statement beyond max_allowed_packet; no message may get that far."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PACKET = 16 * 1024 * 1024
 
 
 def setting(key: str, size: int) -> bytes:
-    """Made by hand: half of it are quotes, each of which the driver sends as two bytes."""
+    """Made by hand: half of it is quotes, each of which the driver sends as two bytes."""
     value = '\\"' * (size // 2)
     headers = {"operation": "upsert"}
     text = json.dumps({"type": "setting", "key": key, "headers": headers, "value": 0})
@@ -32,7 +32,7 @@ def setting(key: str, size: int) -> bytes:
 
 @pytest.fixture
 def packet() -> int:
-    """What the server takes at once: its default."""
+    """The most that the server accepts at once: its default."""
     with connections["mysql"].cursor() as cursor:
         cursor.execute("SELECT @@max_allowed_packet")
         (found,) = cursor.fetchone()
@@ -43,7 +43,9 @@ def packet() -> int:
 @pytest.mark.parametrize("size", [20_000_000, 9_000_000], ids=["beyond", "with-its-quotes"])
 @pytest.mark.parametrize("staged", [False, True], ids=["shown", "staged"])
 def test_a_message_that_the_database_cannot_hold(packet: int, size: int, staged: bool) -> None:
-    """It is a letter, which says so, live and in a snapshot alike; what came with it is there."""
+    """It becomes a letter that says so, live and in a snapshot alike; the messages beside it are
+    shown.
+    """
     messages: list[Any] = [setting("a", 10), setting("big", size), setting("b", 1000)]
     outcome = apply("chat", [START, *messages, END] if staged else messages, using="mysql")
     assert (outcome.applied, outcome.dead_letters) == (2, 1)
@@ -109,7 +111,7 @@ def test_many_large_letters_and_parked_changes(packet: int) -> None:
 
 
 def test_any_other_statement_is_refused_before_it_is_sent(packet: int) -> None:
-    """By an error that is no outage: the connection is still there."""
+    """With an error that is not an outage: the connection is still there."""
     with (
         pytest.raises(DataError, match="max_allowed_packet"),
         commit_transaction("mysql"),

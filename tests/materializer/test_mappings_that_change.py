@@ -1,5 +1,5 @@
-"""Mappings and models that change between two commits:
-nothing blocks, and nothing is shown that nobody says.
+"""Mappings and models that change between two commits: nothing blocks, and every shown row is
+valid.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .support.plans import forget_compiled
 
 
 def test_letters_of_a_type_without_a_mapping_go_with_a_replay(using: str) -> None:
-    """Its messages are counted as unregistered then, not refused."""
+    """Its messages then count as unregistered, not refused."""
     messages = [change("author", "a", commits="x"), change("quota", "q", inUse=1)]
     apply("office", messages, using=using)
     assert DeadLetter.objects.using(using).get().type == "author"
@@ -35,7 +35,7 @@ def test_letters_of_a_type_without_a_mapping_go_with_a_replay(using: str) -> Non
 
 
 def test_a_mapping_that_fails_for_changes_that_are_passed_over(using: str) -> None:
-    """They wait for a reset; so it halts nothing before."""
+    """They wait for a reset, and nothing halts before."""
 
     def fail(self: Any, change: Any) -> Any:
         raise ZeroDivisionError
@@ -57,8 +57,8 @@ def test_a_mapping_that_fails_for_changes_that_are_passed_over(using: str) -> No
 
 
 def test_a_replay_makes_a_type_whole_whose_rows_ended_up_empty(using: str) -> None:
-    """Registered late, folded from the start, nothing left of it:
-    the next change is shown, and no reset is asked for.
+    """Registered late, folded from the start, with no rows left: the next change is shown, and
+    no reset is needed.
     """
     messages = [change("author", "x"), change("author", "x", "delete")]
     with registry.isolated():
@@ -74,7 +74,7 @@ def test_a_replay_makes_a_type_whole_whose_rows_ended_up_empty(using: str) -> No
 
 
 def test_a_mapping_that_changes_while_a_rebuild_is_folded(using: str) -> None:
-    """What was folded by the old mapping asks for a reset."""
+    """Rows of the old mapping need a reset."""
     apply(
         "office", [RESET, change("stock", "x", amount=1, reserved=2)], using=using, up_to_date=False
     )
@@ -86,8 +86,8 @@ def test_a_mapping_that_changes_while_a_rebuild_is_folded(using: str) -> None:
 def test_a_column_that_shrinks_while_a_rebuild_is_folded(
     using: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A value that was accepted before is refused at the switch as any other,
-    and the stream goes on.
+    """A value that was accepted before is refused at the switch like any other, and the stream
+    continues.
     """
     messages: list[dict[str, Any]] = [
         change("stock", "x", code="abc"),
@@ -106,7 +106,7 @@ def test_a_column_that_shrinks_while_a_rebuild_is_folded(
 
 
 def test_a_parked_change_of_a_field_that_is_mapped_no_longer(using: str) -> None:
-    """Neither the next commit nor a replay minds it."""
+    """Neither the next commit nor a replay is affected."""
     messages = [change("employee", "a", email="x"), change("employee", "b", email="x", name="n")]
     freed = change("employee", "a", "update", email="y")
     apply("office", messages, using=using)
@@ -121,7 +121,7 @@ def test_a_parked_change_of_a_field_that_is_mapped_no_longer(using: str) -> None
 
 
 def test_a_letter_is_accepted_by_a_mended_mapping(using: str) -> None:
-    """A retry asks the mapping of now, which may take the value from elsewhere."""
+    """A retry uses the current mapping, which may take the value from elsewhere."""
     apply("h", [change("author", "a", commits="oops", total=5)], using=using)
     remap("author", AuthorMapping, fields={"commits": "total"})
     assert operations.retry(DeadLetter.objects.using(using).get(), actor="test")
@@ -134,8 +134,8 @@ def test_a_letter_is_accepted_by_a_mended_mapping(using: str) -> None:
 def test_a_type_registered_late_of_which_the_stream_holds_nothing_any_more(
     using: str, cut: list[dict[str, Any]], *, replayed: bool
 ) -> None:
-    """Nothing of it was passed over that counts,
-    whether a replay or the stream itself comes to that; its next change is shown.
+    """No message of it was skipped that counts, whether a replay or the stream itself gets
+    there; its next change is shown.
     """
     messages = [change("author", "x"), change("author", "y")]
     with registry.isolated():
@@ -157,7 +157,7 @@ def test_a_type_registered_late_of_which_the_stream_holds_nothing_any_more(
 
 
 def test_what_comes_without_a_mapping_behind_a_reset_still_asks_for_one(using: str) -> None:
-    """Only what the stream has forgotten is forgiven."""
+    """Only messages that the stream has forgotten are forgiven."""
     with registry.isolated():
         remap("author", None)
         apply("h", [change("author", "x"), RESET, change("author", "y")], using=using)

@@ -1,4 +1,4 @@
-"""Updates that merge, and changes that wait: nothing known of an entity is lost on the way."""
+"""Updates that merge, and changes that wait: nothing known about an entity is lost on the way."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_merge_does_not_give_up_a_unique_value_that_it_leaves_out(using: str) 
 
 
 def test_a_merge_that_waits_for_its_parent_keeps_the_other_fields(using: str) -> None:
-    """What the row said before is there again once the parent has come."""
+    """The row's earlier values are there again once the parent has come."""
     apply("office", [change("employee", "a", email="x", name="Ann")], using=using)
     apply("office", [change("employee", "a", "update", boss="z")], using=using)
     apply("office", [change("employee", "z")], using=using)
@@ -45,7 +45,7 @@ def test_a_merge_that_waits_for_its_parent_keeps_the_other_fields(using: str) ->
 
 
 def test_a_merge_that_waits_for_a_unique_value_keeps_the_other_fields(using: str) -> None:
-    """It takes the value when the holder gives it up, and nothing else has changed."""
+    """It gets the value when the holder gives it up, and nothing else has changed."""
     apply(
         "office",
         [change("employee", "a", email="x"), change("employee", "b", email="y", name="B")],
@@ -58,8 +58,8 @@ def test_a_merge_that_waits_for_a_unique_value_keeps_the_other_fields(using: str
 
 
 def test_a_merge_does_not_forget_a_parent_that_is_away(using: str) -> None:
-    """A child whose parent was deleted, and that is merged meanwhile,
-    is linked when the parent returns.
+    """A child whose parent was deleted, and that is merged meanwhile, is linked when the parent
+    returns.
     """
     apply("office", [change("employee", "z"), change("employee", "a", boss="z")], using=using)
     apply("office", [change("employee", "z", "delete")], using=using)
@@ -80,8 +80,8 @@ def test_a_merge_does_not_forget_a_parent_that_is_away(using: str) -> None:
 def test_a_refused_merge_leaves_nothing_for_the_next(
     using: str, before: list[dict[str, Any]]
 ) -> None:
-    """The first merge lacks a required field and is refused with all it says,
-    in one batch as in many.
+    """The first merge lacks a required field and is refused with all its values, in one batch as
+    in many.
     """
     messages = [
         *before,
@@ -103,8 +103,8 @@ def test_a_refused_merge_leaves_nothing_for_the_next(
 
 
 def test_a_merge_starts_anew_in_each_snapshot(using: str) -> None:
-    """What a reset and a snapshot left behind is no part of it;
-    what follows the snapshot merges with its rows.
+    """Rows from before a reset and a snapshot are not part of it; what follows the snapshot
+    merges with its rows.
     """
     messages = [
         change("employee", "a", email="x", name="A"),
@@ -124,8 +124,8 @@ def test_a_merge_starts_anew_in_each_snapshot(using: str) -> None:
 
 
 def test_a_parked_change_that_the_database_refuses_becomes_a_letter(using: str) -> None:
-    """Its turn comes when the unique value is free;
-    a CHECK that it breaks then stops nothing else.
+    """Its turn comes when the unique value is free; a CHECK that it violates then stops nothing
+    else.
     """
     messages = [change("employee", "a", email="x"), change("employee", "b", email="x", grade=50)]
     assert apply("office", messages, using=using) == (1, 1, 0)
@@ -137,8 +137,8 @@ def test_a_parked_change_that_the_database_refuses_becomes_a_letter(using: str) 
 
 
 def test_a_child_of_the_applications_own_table_waits_for_it(using: str) -> None:
-    """The parent is named by the column that the foreign key points to,
-    and looked for at each commit.
+    """The parent is named by the column that the foreign key points to, and looked for at each
+    commit.
     """
     assert apply("office", [change("ticket", "5", group="staff")], using=using) == (0, 1, 0)
     Group.objects.using(using).create(name="staff")
@@ -148,7 +148,7 @@ def test_a_child_of_the_applications_own_table_waits_for_it(using: str) -> None:
 
 
 def test_a_child_waits_for_a_parent_of_another_stream(using: str) -> None:
-    """The stream of the child looks for it at its own next commit."""
+    """The child's stream looks for it at its own next commit."""
     apply("one", [change("author", "a")], using=using)
     apply("two", [commit_by("c", "a"), commit_by("d", "later")], using=using)
     assert [commit.key for commit in Commit.objects.using(using).all()] == ["c"]
@@ -178,8 +178,8 @@ def test_a_parent_stays_while_a_child_of_another_stream_points_to_it(using: str)
     ],
 )
 def test_rows_that_point_to_each_other_go_together(using: str, end: list[dict[str, Any]]) -> None:
-    """A parent and its child of the same table are deleted in one batch,
-    also where the database checks row by row.
+    """A parent and its child in the same table are deleted in one batch, even if the database
+    checks row by row.
     """
     apply("office", [change("employee", "a"), change("employee", "b", boss="a")], using=using)
     apply("office", end, using=using)

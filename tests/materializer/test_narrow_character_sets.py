@@ -1,4 +1,6 @@
-"""A MariaDB database in utf8mb3: what its columns cannot hold is a letter, which we can store."""
+"""A MariaDB database in utf8mb3: values that its columns cannot hold become letters, which we
+can store.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ FACE = "\U0001f600"
 
 @pytest.fixture
 def narrow() -> Iterator[str]:
-    """The alias of a database in utf8mb3 that has all our tables."""
+    """The alias of a database in utf8mb3 with all our tables."""
     connection = connections["mysql"]
     name, kept = f"narrow_{connection.settings_dict['NAME']}"[:60], connection.settings_dict["NAME"]
     with connection.cursor() as cursor:
@@ -82,7 +84,7 @@ def test_a_character_that_the_column_does_not_have(narrow: str, staged: bool) ->
 
 
 def test_our_own_tables_hold_every_character(narrow: str) -> None:
-    """Types and keys of what is not mapped, parked and staged; errors, offsets."""
+    """Types and keys of unmapped, parked and staged messages; errors, offsets."""
     child = change("commit", "c", author=FACE, subject="x", authored_at="2024-01-01T00:00:00Z")
     setting = {"type": "setting", "key": "s", "value": FACE, "headers": {"operation": "insert"}}
     unknown = change(f"type{FACE}", FACE, x=1)

@@ -1,4 +1,4 @@
-"""The application's columns, primary keys and rows survive what a stream does for a moment."""
+"""The application's columns, primary keys and rows survive whatever a stream does for a moment."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.usefixtures("writer")]
 
 
 def annotate(using: str, key: str = "c") -> Leaf:
-    """Gives a leaf what only the application knows, and returns it."""
+    """Gives a leaf values that only the application knows, and returns it."""
     Leaf.objects.using(using).filter(key=key).update(note="mine", details={"a": [1, None]})
     row = Leaf.objects.using(using).get(key=key)
     Mark.objects.using(using).create(leaf=row)
@@ -42,7 +42,7 @@ def annotate(using: str, key: str = "c") -> Leaf:
 
 
 def is_untouched(using: str, before: Leaf) -> bool:
-    """Whether the leaf is the same row still, and what points to it."""
+    """Whether the leaf is still the same row, with everything that points to it."""
     row = Leaf.objects.using(using).get(key=before.key)
     names = ("pk", "note", "details", "seen_at")
     assert [getattr(row, n) for n in names] == [getattr(before, n) for n in names]
@@ -64,8 +64,8 @@ def test_a_change_that_has_to_wait_leaves_the_row_as_it_was(using: str) -> None:
 
 
 def test_a_stale_row_yields_what_another_needs_and_comes_back(using: str) -> None:
-    """Its primary key and the application's columns are kept meanwhile,
-    also what Django sets on each save.
+    """Its primary key and the application's columns are kept meanwhile, including what Django
+    sets on each save.
     """
     grove(using, [branch("q"), leaf("c", "q", "x")])
     before = annotate(using)
@@ -94,7 +94,7 @@ def test_what_was_kept_of_a_row_comes_back_with_a_snapshot(using: str) -> None:
 
 
 def test_a_row_that_becomes_stale_yields_to_who_has_waited(using: str) -> None:
-    """The holder's newer change loses to a third; its older row is in nobody's way then."""
+    """The holder's newer change loses to a third; its older row is then in nobody's way."""
     grove(using, [branch("q"), leaf("a", "q", "y"), leaf("d", "q")], [leaf("b", "q", "y")])
     assert parked(using) == {"b": ("unique", False)}
     grove(using, [leaf("d", "q", "x"), leaf("a", "q", "x")])
@@ -103,7 +103,7 @@ def test_a_row_that_becomes_stale_yields_to_who_has_waited(using: str) -> None:
 
 
 def test_a_stale_row_is_told_of_once(using: str) -> None:
-    """Who waits for it, and loses to it as well as to another, is not tried for ever."""
+    """One that waits for it, and loses to it as well as to another, is not tried for ever."""
     wanted = [("c", "x", "w"), ("a", "y", "u"), ("b", "y", "w"), ("a", "y", "w")]
     for key, code, phone in wanted:
         grove(using, [change("depot", key, "upsert", code=code, phone=phone)])
@@ -115,7 +115,7 @@ def test_a_stale_row_is_told_of_once(using: str) -> None:
 
 
 def test_a_protected_stale_row_yields_when_nothing_protects_it(using: str) -> None:
-    """Who needs what it holds waits for that, and nobody tells when it has happened."""
+    """One that needs its value waits for that, and nothing announces when it is free."""
     grove(using, [branch("p"), leaf("c", "p", "t")])
     guard = Guard.objects.using(using).create(leaf=annotate(using))
     grove(using, [leaf("c", "q")], [leaf("d", "p", "t")])
@@ -154,7 +154,7 @@ def test_a_kept_primary_key_that_another_row_has_by_now(using: str) -> None:
 
 
 def test_what_was_kept_is_gone_with_the_entity(using: str) -> None:
-    """Deleted by the stream and made again, an entity is a new row."""
+    """An entity that the stream deletes and inserts again is a new row."""
     grove(using, [branch("q"), leaf("c", "q")])
     before = annotate(using)
     grove(using, [delete("branch", "q")], [delete("leaf", "c")], [branch("q"), leaf("c", "q")])
@@ -179,8 +179,8 @@ def is_untouched_but_tag(using: str, before: Leaf) -> bool:
 
 @pytest.mark.parametrize("further", [[], [delete("branch", "q")]], ids=["alone", "old-parent-goes"])
 def test_a_batch_that_brings_a_grandparent_destroys_nothing(using: str, further: list[Any]) -> None:
-    """The new parent waits for its own;
-    when that comes in the same batch, the child has a parent all the time.
+    """The new parent waits for its own; when that comes in the same batch, the child has a
+    parent all the time.
     """
     grove(using, [branch("q")], [branch("p1", boss="g")], [leaf("c", "q")])
     before = annotate(using)
@@ -190,7 +190,7 @@ def test_a_batch_that_brings_a_grandparent_destroys_nothing(using: str, further:
 
 
 def test_a_child_leaves_its_parent_before_that_goes(using: str) -> None:
-    """Its old parent's unique value is wanted by another, and so it would have to go first."""
+    """Another entity wants its old parent's unique value, so it would have to go first."""
     grove(using, [branch("p1", "s"), branch("p2"), leaf("c", "p1")])
     before = annotate(using)
     grove(using, [leaf("c", "p2"), delete("branch", "p1"), branch("p3", "s")])
@@ -232,7 +232,7 @@ def test_a_returning_key_keeps_its_row(
 
 
 def test_a_switch_leaves_a_protected_row_as_it_is(using: str) -> None:
-    """All of it: what it has may not be taken from it, and subscribers are told nothing."""
+    """Entirely: nothing of it may be taken away, and subscribers are told nothing."""
     grove(using, [branch("q"), leaf("c", "q", "x")])
     Guard.objects.using(using).create(leaf=Leaf.objects.using(using).get())
     grove(using, [START, branch("q"), END])
@@ -249,7 +249,7 @@ def test_a_switch_leaves_a_protected_row_as_it_is(using: str) -> None:
 
 
 def test_a_protected_delete_is_tried_again(using: str) -> None:
-    """When what stood in the way is gone, the next commit deletes the row; nobody has to ask."""
+    """When the obstacle is gone, the next commit deletes the row; nobody has to ask."""
     grove(using, [branch("q"), leaf("c", "q")])
     guard = Guard.objects.using(using).create(leaf=Leaf.objects.using(using).get())
     grove(using, [delete("branch", "q")])
@@ -282,7 +282,7 @@ def test_a_value_passes_from_the_deleted(
 ) -> None:
     """In one batch as in two, whichever comes first."""
     if second.get("active") and not connections[using].features.supports_partial_indexes:
-        second = {**second, "email": "A"}  # MySQL has no conditional uniqueness: the other one then
+        second = {**second, "email": "A"}  # MySQL has no conditional uniqueness: then the other one
     gives, takes = delete("sign", "a"), change("sign", "b", **second)
     for batches in ([[gives, takes]], [[takes, gives]], [[takes], [gives]], [[gives], [takes]]):
         grove(using, [change("sign", "a", **first)], *batches)
@@ -294,7 +294,7 @@ def test_a_value_passes_from_the_deleted(
 
 @pytest.mark.parametrize("together", [True, False])
 def test_a_swap_that_only_the_database_can_see(using: str, together: bool) -> None:
-    """Two entities exchange values that are the same but for their case."""
+    """Two entities exchange values that differ only in case."""
     grove(using, [change("sign", "a", email="one"), change("sign", "b", email="two")])
     Sign.objects.using(using).update(note="mine")
     before = dict(Sign.objects.using(using).values_list("key", "pk"))
@@ -309,7 +309,7 @@ def test_a_swap_that_only_the_database_can_see(using: str, together: bool) -> No
 
 
 def test_who_comes_too_late_is_parked_and_shown_when_the_value_is_free(using: str) -> None:
-    """Not lettered: it is the other row that stands in the way."""
+    """No dead letter: it is the other row that is in the way."""
     grove(using, [change("sign", "a", email="one")], [change("sign", "b", email="ONE")])
     assert parked(using) == {"b": ("unique", False)}
     grove(using, [change("sign", "a", email="two")])
@@ -358,8 +358,8 @@ def test_children_follow_a_value_that_changes_hands(using: str, snapshot: bool) 
 
 
 def test_a_child_behind_a_table_of_the_applications_waits(using: str) -> None:
-    """The row goes by cascade;
-    the stream still holds the entity, so it is parked and the feed tells.
+    """The row goes by cascade; the stream still holds the entity, so it is parked and the feed
+    reports it.
     """
     grove(using, [branch("q")])
     hamper = Hamper.objects.using(using).create(branch=Branch.objects.using(using).get())
@@ -383,7 +383,7 @@ def test_a_child_behind_a_table_of_the_applications_waits(using: str) -> None:
 def test_a_delete_that_the_applications_rows_cannot_follow(
     using: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is a dead letter of that delete; the stream goes on."""
+    """That delete becomes a dead letter; the stream continues."""
     from django.db import models
 
     grove(using, [branch("q"), leaf("c", "q")])
@@ -409,7 +409,7 @@ def test_a_delete_that_the_applications_rows_cannot_follow(
 
 
 def test_a_child_whose_parent_is_away_has_the_default_one(using: str) -> None:
-    """SET_DEFAULT, in whatever batch, and linked when its own comes."""
+    """SET_DEFAULT, in whatever batch, and linked when its own parent comes."""
     grove(using, [branch("home")])
     home = Branch.objects.using(using).get()
     field: Any = Desk._meta.get_field("branch")
@@ -453,7 +453,7 @@ def seal(key: str, values: str, above: str | None = None) -> Any:
 def test_one_that_joins_for_its_value_only_ends_a_joint_showing(
     using: str, rounds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It misses no parent, as all others of the set do; the commit comes to an end all the same."""
+    """It misses no parent, as all others of the set do; the commit still ends."""
     monkeypatch.setattr("durable_state.materializer.shown.placement.LEVELS", rounds)
     before = [seal("c", "vu", "b"), seal("a", "uu", "c"), seal("b", "ww"), seal("b", "vw", "b")]
     grove(using, *([each] for each in [*before, seal("a", "vw", "a"), seal("a", "vw")]))
@@ -466,7 +466,7 @@ def test_one_that_joins_for_its_value_only_ends_a_joint_showing(
     assert all(folded[key] == shown[key] for key in shown.keys() - parked(using).keys())
 
 
-# What only the database refuses
+# Changes that only the database refuses
 
 
 @pytest.mark.parametrize("end", ["batch", "live", "snapshot", "reset"])
@@ -488,7 +488,7 @@ def test_a_change_that_the_database_refuses_leaves_the_one_before(using: str, en
 
 
 def test_a_row_that_no_accepted_change_made_goes(using: str) -> None:
-    """It was the application's, and taken over; the stream's only change of it is refused."""
+    """It was the application's, and was adopted; the stream's only change of it is refused."""
     from durable_state.models import TableOwner
 
     stream = Stream.objects.using(using).create(name="grove", url="http://tests.invalid/grove")
@@ -502,7 +502,9 @@ def test_a_row_that_no_accepted_change_made_goes(using: str) -> None:
 
 
 def test_a_letter_of_a_merge_holds_the_whole_entity(using: str) -> None:
-    """A switch finds what the database refuses; tried again, the letter makes the entity it was."""
+    """The database refuses it only at a switch; tried again, the letter restores the earlier
+    entity.
+    """
     from durable_state.operations.letters import retry
 
     apply(

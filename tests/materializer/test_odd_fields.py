@@ -1,4 +1,4 @@
-"""Whatever the code of a field does over a value, be it a library's, is that row's matter."""
+"""Errors that a field's code raises for a value, even a library's, concern only that row."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def mapped(alias: str, **columns: Any) -> Iterator[Any]:
 
 
 class Vector:
-    """As numpy's arrays: it does not say whether it is equal to another, and has no hash."""
+    """Like numpy's arrays: it does not say whether it equals another, and has no hash."""
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -78,7 +78,7 @@ class Vector:
 
 
 class VectorField(models.TextField):
-    """As pgvector's."""
+    """Like pgvector's."""
 
     def to_python(self, value: Any) -> Any:
         return value if value is None or isinstance(value, Vector) else Vector(value)
@@ -91,7 +91,7 @@ class VectorField(models.TextField):
 
 
 def test_values_that_do_not_say_whether_they_are_equal(database: str) -> None:
-    """They are written once, and again where they are others."""
+    """They are written once, and again if they differ."""
     with mapped(database, vector=VectorField()) as model:
         one, other = change("odd", "a", vector=[1.5, 2]), change("odd", "a", vector=[2])
         assert apply("h", [one], using=database) == (1, 0, 0)
@@ -127,7 +127,7 @@ def test_an_array_of_documents() -> None:
 
 
 class PickyField(models.CharField):
-    """Refuses a value when it is asked for by a query, or saved."""
+    """Refuses a value when it is used in a query, or saved."""
 
     def get_prep_value(self, value: Any) -> Any:
         if value == "bad":
@@ -138,7 +138,7 @@ class PickyField(models.CharField):
 @pytest.mark.parametrize("unique", [False, True])
 @pytest.mark.parametrize("staged", [False, True], ids=["shown", "staged"])
 def test_a_field_that_refuses_a_value_late(database: str, unique: bool, staged: bool) -> None:
-    """Also where others are looked for that have the value."""
+    """Even when others are searched for that have the value."""
     with mapped(database, colour=PickyField(max_length=9, unique=unique)) as model:
         messages = [change("odd", each, colour=each) for each in ("red", "bad", "blue")]
         outcome = apply("h", [START, *messages, END] if staged else messages, using=database)
@@ -151,7 +151,7 @@ def test_a_field_that_refuses_a_value_late(database: str, unique: bool, staged: 
 
 
 def test_a_default_that_is_an_expression(database: str) -> None:
-    """Rows that leave it out are written; what is shown is the database's."""
+    """Rows that leave it out are written; the database's value is shown."""
     columns = {
         "label": models.CharField(max_length=9),
         "at": models.DateTimeField(db_default=Now()),
@@ -162,7 +162,7 @@ def test_a_default_that_is_an_expression(database: str) -> None:
 
 
 def test_a_text_that_is_too_long_for_its_index() -> None:
-    """PostgreSQL calls it an operational error, as it does a lost connection."""
+    """PostgreSQL calls it an operational error, like a lost connection."""
     with mapped("postgres", text=models.TextField(db_index=True)) as model:
         long = secrets.token_hex(4500)
         messages = [change("odd", "bad", text=long), change("odd", "good", text="x" * 9000)]
@@ -186,7 +186,9 @@ ODD_VALUES: list[Any] = [
 
 
 def test_odd_values_for_every_field(using: str) -> None:
-    """Whatever comes, it is applied or refused: nothing else is raised, no other row suffers."""
+    """Whatever comes, it is applied or refused: nothing else is raised, no other row is
+    affected.
+    """
     for field in FIELDS:
         plan = plan_for(using, AllFields, "id", field.name)
         accepted: dict[Any, dict[str, Any]] = {}
@@ -197,7 +199,7 @@ def test_odd_values_for_every_field(using: str) -> None:
 
 
 def test_an_image_whose_file_is_elsewhere(database: str) -> None:
-    """Its model looks for it whenever an object is made: rows are written and deleted without."""
+    """Its model looks for it whenever an object is made: rows are still written and deleted."""
     columns = {"picture": models.FileField(max_length=40), "label": LoweredField(max_length=9)}
     with mapped(database, **columns) as model:
 
@@ -221,7 +223,7 @@ def test_an_image_whose_file_is_elsewhere(database: str) -> None:
 
 
 def test_a_unique_document(database: str) -> None:
-    """Two rows with documents of their own, a swap, and one whose document is taken."""
+    """Two rows with their own documents, a swap, and one whose document is taken."""
     if database == "mysql":
         field: Any = models.JSONField(null=True)  # MySQL has no unique index of documents
     else:

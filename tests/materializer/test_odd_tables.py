@@ -1,4 +1,4 @@
-"""Tables that are named as we name things, are no tables, or let us do less than usual."""
+"""Tables that are named like ours, are not tables, or allow less than usual."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MANY = 120
 def named(
     alias: str, name: str, do: Sequence[str] = (), undo: Sequence[str] = ()
 ) -> Iterator[None]:
-    """Files are kept in a table of that name, or in what the statements make under it."""
+    """Files are kept in a table of that name, or of a name that the statements use themselves."""
     do = do or [f"ALTER TABLE app_file RENAME TO {connections[alias].ops.quote_name(name)}"]
     undo = undo or [f"ALTER TABLE {connections[alias].ops.quote_name(name)} RENAME TO app_file"]
     _run(alias, do)
@@ -115,7 +115,7 @@ NOT_INSTEAD = ["DROP VIEW shown", "DROP FUNCTION instead()", *NO_VIEW[1:]]
 def test_a_view_that_takes_rows(
     alias: str, do: list[str], undo: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """By itself or by a trigger: COPY and joins are not for it, which is said once."""
+    """By itself or through a trigger: COPY and joins do not work on it, which is logged once."""
     with caplog.at_level(logging.WARNING), named(alias, "shown", do, undo):
         check_life(alias)
     said = [record.message for record in caplog.records if "one by one" in record.message]
@@ -139,7 +139,7 @@ def test_a_table_with_a_rule() -> None:
 
 @contextmanager
 def as_role() -> Iterator[str]:
-    """We are a role that may do what any table's user may, and nothing besides."""
+    """We are a role with the rights of any user of the table, and no others."""
     connection = connections["postgres"]
     role = f"plain_{connection.settings_dict['NAME']}"[-40:]
     _run(
@@ -189,7 +189,7 @@ def test_a_role_without_temporary_tables(
 
 
 def test_row_level_security(caplog: pytest.LogCaptureFixture) -> None:
-    """Rows that the policy lets us write are written; another one is a letter of its own."""
+    """Rows that the policy lets us write are written; another one becomes its own letter."""
     policy = "CREATE POLICY apart ON app_file USING (true) WITH CHECK (blob <> 'no')"
     _run("postgres", [policy, "ALTER TABLE app_file ENABLE ROW LEVEL SECURITY"])
     try:
@@ -210,7 +210,7 @@ def test_row_level_security(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_security_that_comes_while_we_run() -> None:
-    """The attempt that meets it fails whole, and the next one knows."""
+    """The first attempt fails completely, and the next one knows."""
     with as_role() as role:
         assert apply("h", files("one"), using="postgres") == (MANY, 0, 0)
         with connections["postgres"].cursor() as cursor:

@@ -1,4 +1,4 @@
-"""What becomes of the rows that point to one that goes, for each ``on_delete``."""
+"""What becomes of the rows that point to a deleted row, for each ``on_delete``."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ KINDS: dict[str, Any] = {
 def set_kind(
     monkeypatch: pytest.MonkeyPatch, model: type[models.Model], name: str, kind: str, using: str
 ) -> None:
-    """Gives the foreign key another ``on_delete``;
-    the database's constraint is the same for all.
+    """Gives the foreign key another ``on_delete``; the database's constraint is the same for
+    all.
     """
     on_delete = models.SET(_other(using)) if kind == "SET" else KINDS[kind]
     monkeypatch.setattr(model._meta.get_field(name).remote_field, "on_delete", on_delete)
@@ -45,9 +45,7 @@ def set_kind(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_of_the_application(using: str, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    """They follow what the model says;
-    where it says that the parent must stay, the delete is refused.
-    """
+    """They follow the model; if it says that the parent must stay, the delete is refused."""
     set_kind(monkeypatch, Annotation, "author", kind, using)
     apply("h", [change("author", key) for key in "abc"], using=using)
     for author in Author.objects.using(using).filter(key__in="ab"):
@@ -72,7 +70,7 @@ def test_rows_of_the_application(using: str, monkeypatch: pytest.MonkeyPatch, ki
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "SET_NULL"])
 def test_rows_of_the_stream(using: str, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    """The stream says what they are, not the model: they wait, and come back with their parent."""
+    """The stream decides about them, not the model: they wait, and come back with their parent."""
     set_kind(monkeypatch, Player, "team", kind, using)
     apply(
         "ring",
@@ -88,7 +86,7 @@ def test_rows_of_the_stream(using: str, monkeypatch: pytest.MonkeyPatch, kind: s
 
 
 def test_rows_of_the_stream_with_an_open_place(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SET_NULL: they stay with their primary keys, and are linked again."""
+    """SET_NULL: they keep their primary keys, and are linked again."""
     set_kind(monkeypatch, Team, "captain", "SET_NULL", using)
     apply(
         "ring",
@@ -128,7 +126,7 @@ def employee_boss(using: str) -> str | None:
 
 
 def test_rows_of_another_stream_keep_their_parent(using: str) -> None:
-    """Whatever ``on_delete`` says: nothing that one stream deletes takes rows of another."""
+    """Whatever ``on_delete`` says: nothing that one stream deletes takes another's rows."""
     apply("ring", [change("folder", "f", parent="f")], using=using)
     apply("wire", [change("author", "a")], using=using)
     apply("press-1", [change("clipping", "c", folder="f", author="a")], using=using)
@@ -141,8 +139,8 @@ def test_rows_of_another_stream_keep_their_parent(using: str) -> None:
 
 
 def test_many_children_go_page_by_page(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many, they are parked a few at a time;
-    the feed tells of each, or that there were too many to tell.
+    """However many there are, they are parked a few at a time; the feed names each, or says that
+    there were too many.
     """
     monkeypatch.setattr(removal, "PAGE", 3)
     apply(
@@ -204,7 +202,7 @@ def test_half_of_a_swap_is_refused(using: str, apart: bool) -> None:
 
 @pytest.mark.parametrize("apart", [True, False])
 def test_a_third_of_a_ring_of_values_is_refused(using: str, apart: bool) -> None:
-    """The two others go as far as they can."""
+    """The two others get as far as they can."""
     keys, values = "abc", "xyz"
     start = [change("page", key, slug=value) for key, value in zip(keys, values, strict=True)]
     apply("office", start, using=using)

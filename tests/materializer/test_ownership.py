@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
 
 def test_a_second_stream_is_refused(database: str) -> None:
-    """The first to write a table owns it; the other halts, and says whose it is."""
+    """The first to write a table owns it; the other halts, and says who owns it."""
     apply("one", [change("author", "a")], using=database)
     with pytest.raises(TableNotOwned, match="belongs to the stream 'one'"):
         apply("two", [change("author", "b"), change("message", "m", text="x")], using=database)
@@ -24,15 +24,15 @@ def test_a_second_stream_is_refused(database: str) -> None:
 
 
 def test_a_table_with_rows_is_refused(database: str) -> None:
-    """Rows that nobody synced are not taken silently."""
+    """Rows that nobody synced are not taken over silently."""
     Author.objects.using(database).create(key="mine")
     with pytest.raises(TableNotOwned, match="add one URL --adopt"):
         apply("one", [change("author", "a")], using=database)
 
 
 def test_adopted_rows_are_compared_at_the_first_switch(database: str) -> None:
-    """Rows that the stream holds stay in place, others go,
-    and none is missing before the first fold is complete.
+    """Rows that the stream holds stay in place, others go, and none is missing before the first
+    fold is complete.
     """
     kept = Author.objects.using(database).create(key="kept")
     Author.objects.using(database).create(key="other")
@@ -56,7 +56,9 @@ def test_adopted_rows_are_compared_at_the_first_switch(database: str) -> None:
 def test_an_adopted_row_goes_whose_entity_is_refused(
     database: str, size: object, reason: str
 ) -> None:
-    """The stream holds no accepted change of it, so it is a row that the stream does not hold."""
+    """The stream holds no accepted change of it, so the row counts as one that the stream does
+    not hold.
+    """
     for key in ("refused", "good"):
         Page.objects.using(database).create(key=key, slug=key, size=5)
     operations.add(
@@ -71,7 +73,7 @@ def test_an_adopted_row_goes_whose_entity_is_refused(
 
 
 def test_other_streams_and_the_applications_rows_are_never_touched(database: str) -> None:
-    """A reset of one stream leaves the rows of others, and those where the stream field is NULL."""
+    """A reset of one stream leaves the rows of others, and those whose stream field is NULL."""
     Message.objects.using(database).create(room=None, key="m", text="the application's")
     apply("one", [change("message", "m", text="1")], using=database)
     apply("two", [change("message", "m", text="2")], using=database)

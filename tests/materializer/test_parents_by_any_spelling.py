@@ -1,5 +1,5 @@
-"""A value names its parent as the parent's key is converted, or is a letter;
-none waits for ever.
+"""A value that names a parent is converted like the parent's key, or becomes a letter; none
+waits for ever.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ KEYS: list[tuple[models.Field[Any, Any], str, list[Any], list[Any]]] = [
 def spellings(
     request: pytest.FixtureRequest, database: str
 ) -> Iterator[tuple[type[models.Model], str, list[Any], list[Any]]]:
-    """The child's model, a parent's key, and other texts for it, right and wrong."""
+    """The child's model, a parent's key, and other spellings of it, right and wrong."""
     field, key, right, wrong = request.param
 
     with isolate_apps("tests.app"):
@@ -117,7 +117,7 @@ def test_other_spellings_are_linked(
 
 
 def test_what_waits_is_found_by_the_parents_own_key(spellings: Any, database: str) -> None:
-    """What is parked for a parent says the key by which it will come."""
+    """A change that is parked for a parent stores the key by which it will come."""
     crate, key, right, _ = spellings
     apply(
         "s",
@@ -132,7 +132,7 @@ def test_what_waits_is_found_by_the_parents_own_key(spellings: Any, database: st
 
 @pytest.mark.parametrize("kind", KEYS, ids=lambda each: type(each[0]).__name__)
 def test_what_is_there_already_is_no_change(kind: Any, database: str) -> None:
-    """A foreign key is read as what it points to: that the parent is the same tells nothing."""
+    """A foreign key is read like its target: whether the parent is the same says nothing."""
     field, key, *_ = kind
     primary = field.clone()
     primary.primary_key = True

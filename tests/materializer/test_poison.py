@@ -1,5 +1,5 @@
-"""A bad row costs itself only;
-whatever is no row's fault costs the whole batch, and makes no letter.
+"""A bad row costs only itself; an error that is no row's fault costs the whole batch, and makes
+no letter.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def attempts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def quotas(bad: set[int], count: int = MANY, start: int = 0) -> list[dict[str, Any]]:
-    """Rows of which the bad ones break a CHECK."""
+    """Rows of which the bad ones violate a CHECK."""
     return [
         change("quota", str(i), inUse=99 if i in bad else 1) for i in range(start, start + count)
     ]
@@ -54,7 +54,9 @@ def quotas(bad: set[int], count: int = MANY, start: int = 0) -> list[dict[str, A
     "bad", [{0}, {MANY - 1}, {7_321}, {17, 5_000, 5_001}], ids=lambda bad: str(sorted(bad))
 )
 def test_a_bad_row_in_ten_thousand(using: str, bad: set[int], attempts: list[int]) -> None:
-    """Found by halving: a few times the rows of a clean batch, and savepoints by the logarithm."""
+    """Found by bisection: a few times the rows of a clean batch, and a logarithmic number of
+    savepoints.
+    """
     apply("office", quotas(set(), 10, MANY), using=using)
     with CaptureQueriesContext(connections[using]) as clean:
         apply("office", quotas(set(), MANY, 2 * MANY), using=using)
@@ -72,8 +74,8 @@ def test_a_bad_row_in_ten_thousand(using: str, bad: set[int], attempts: list[int
 
 
 def test_a_flood_of_bad_rows(using: str, attempts: list[int]) -> None:
-    """All are bad: the stream halts, nothing is committed, and the last reason is named;
-    the others are not even looked for.
+    """All are bad: the stream halts, nothing is committed, and the last reason is named; the
+    others are not even searched for.
     """
     with override_settings(DURABLE_STATE={"DEAD_LETTER_LIMIT": 50}):
         with pytest.raises(TooManyDeadLetters, match=r"51 dead letters.*integrity"):
@@ -85,7 +87,7 @@ def test_a_flood_of_bad_rows(using: str, attempts: list[int]) -> None:
 
 @pytest.fixture
 def longer_in_the_model(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A column that the mapping believes to be longer than it is."""
+    """A column that is shorter than the mapping believes."""
     monkeypatch.setattr(File._meta.get_field("mode"), "max_length", 60)
     forget_compiled()
     yield
@@ -126,7 +128,7 @@ def test_a_value_that_only_the_database_refuses(
 
 @contextmanager
 def column_changed(alias: str, definition: str) -> Iterator[None]:
-    """The column `mode` of files is of another type; the table is empty."""
+    """The column `mode` of files has another type; the table is empty."""
     alter = (
         "ALTER TABLE app_file ALTER COLUMN mode TYPE {}"
         if alias == "postgres"
@@ -143,8 +145,8 @@ def column_changed(alias: str, definition: str) -> Iterator[None]:
 
 
 def fails_whole(using: str, call: Callable[[], object], *, outage: bool) -> Exception:
-    """The batch fails, and nothing of it is there:
-    no row, no letter, no position, no entry of the feed.
+    """The batch fails, and nothing of it remains: no row, no letter, no position, no entry of
+    the feed.
     """
     name = "h"
     before = (
@@ -166,7 +168,7 @@ NEWS = [change("author", "a", commits=2), *files(f="2", g="2", h="2")]
 
 
 def test_a_lost_permission(database: str) -> None:
-    """Not the message's fault, and no outage that passes by itself."""
+    """Not the message's fault, and not an outage that passes by itself."""
     apply("h", PEOPLE, using=database)
     with deprived(database):
         fails_whole(database, lambda: apply("h", NEWS, using=database), outage=False)
@@ -176,7 +178,7 @@ def test_a_lost_permission(database: str) -> None:
 
 @contextmanager
 def deprived(alias: str) -> Iterator[None]:
-    """We are another user, who may do all but write files."""
+    """We are another user, who may do everything except write files."""
     connection = connections[alias]
     if alias == "default":
         connection.cursor().execute("PRAGMA query_only = ON")
@@ -220,7 +222,7 @@ def deprived(alias: str) -> Iterator[None]:
 @pytest.mark.parametrize("alias", ["postgres", "mysql"])
 @pytest.mark.django_db(transaction=True, databases=["default", "postgres", "mysql"])
 def test_a_deadlock(alias: str) -> None:
-    """A real one, of which our transaction is the victim: it is tried again, and goes through."""
+    """A real one, with our transaction as its victim: it is retried, and succeeds."""
     apply("h", PEOPLE, using=alias)
     Author.objects.using(alias).bulk_create([Author(key=f"z{number}") for number in range(300)])
     has_file, ours_waits, done = threading.Event(), threading.Event(), threading.Event()
@@ -232,7 +234,7 @@ def test_a_deadlock(alias: str) -> None:
                 if alias == "postgres":
                     cursor.execute(
                         "SET deadlock_timeout = '20s'"
-                    )  # ours looks first, and gives way
+                    )  # ours is checked first, and gives way
                 cursor.execute("BEGIN")
                 # Much to undo, so that MySQL too ends ours.
                 cursor.execute("UPDATE app_author SET commits = 7 WHERE app_author.key LIKE 'z%'")
@@ -268,7 +270,7 @@ def test_a_deadlock(alias: str) -> None:
 
 @pytest.mark.django_db(transaction=True, databases=["default"])
 def test_a_full_disk() -> None:
-    """SQLite's file may not grow; more room, and the batch goes through."""
+    """SQLite's file may not grow; with more room, the batch succeeds."""
     apply("h", PEOPLE)
     connection = connections["default"]
     news = [

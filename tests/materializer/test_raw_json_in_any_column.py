@@ -1,5 +1,5 @@
-"""Whatever JSON text a stream holds, a column shows just what it says, or a letter says why not;
-and it is the same by whatever way the message was taken apart.
+"""Whatever JSON text a stream holds, a column shows exactly its value, or a letter says why not;
+however the message was decoded.
 """
 
 from __future__ import annotations
@@ -89,11 +89,11 @@ documents = st.recursive(
 )
 
 
-# What a text means, by Python's own decoder and nothing of ours
+# The meaning of a text, by Python's own decoder and none of our code
 
 
 def means(name: str, written: Any, shown: Any) -> bool:
-    """Whether the column's value is what the JSON value says (numbers come as Decimals)."""
+    """Whether the column's value equals the JSON value (numbers are given as Decimals)."""
     match shown:
         case None:
             return written is None
@@ -110,7 +110,7 @@ def means(name: str, written: Any, shown: Any) -> bool:
         case datetime.time():
             return shown == datetime.time.fromisoformat(written.replace(",", "."))
         case datetime.timedelta():
-            return True  # the rules of durations are tested one by one
+            return True  # the rules for durations have their own tests
         case uuid.UUID():
             return shown == uuid.UUID(written)
         case bytes() | memoryview():
@@ -123,13 +123,13 @@ def means(name: str, written: Any, shown: Any) -> bool:
 
 
 def moment_of(written: str) -> datetime.datetime:
-    """Also of a date alone, and of a moment without an offset: in UTC, as the project has it."""
+    """Also for a date alone, and a moment without an offset: in UTC, like the project."""
     moment = datetime.datetime.fromisoformat(written.replace(",", "."))
     return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
 
 
 def same_document(written: Any, shown: Any) -> bool:
-    """As JSON tells documents apart; numbers with a point are doubles."""
+    """As JSON distinguishes documents; numbers with a point are doubles."""
     if isinstance(written, dict):
         return isinstance(shown, dict) and same_document(
             sorted(written.items()), sorted(shown.items())
@@ -149,7 +149,9 @@ def same_document(written: Any, shown: Any) -> bool:
 
 
 def assert_shown(using: str, stream: str, bodies: dict[str, tuple[str, str]]) -> dict[str, Any]:
-    """Each key has its row, which shows what its text says, or its letter. Gives what is shown."""
+    """Each key has its row, which shows the value of its text, or its letter. Returns the shown
+    values.
+    """
     rows = {str(row.pk): row for row in AllFields._base_manager.using(using).filter(pk__in=bodies)}
     letters = {
         letter.key: letter.reason
@@ -171,7 +173,7 @@ def assert_shown(using: str, stream: str, bodies: dict[str, tuple[str, str]]) ->
 
 
 def mapping_of(name: str, whole: bool, own: bool) -> type[EntityMapping]:
-    """Maps the one column, as a member or as the whole value; ``own`` has code of its own."""
+    """Maps the one column, as a member or as the whole value; ``own`` adds code to the mapping."""
     attributes: dict[str, Any] = {"model": AllFields, "key_field": "id"}
     attributes |= {"value_field": name} if whole else {"fields": {name: "v"}}
     if own:
@@ -181,7 +183,7 @@ def mapping_of(name: str, whole: bool, own: bool) -> type[EntityMapping]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_any_text_in_any_column(using: str, name: str) -> None:
-    """Many messages at once, one at a time, staged, and by a mapping's own code: all alike."""
+    """Many messages at once, one at a time, staged, and with a mapping's own code: all alike."""
 
     @settings(max_examples=examples(2), deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(documents | plain, min_size=10, max_size=15), st.booleans())
@@ -191,7 +193,7 @@ def test_any_text_in_any_column(using: str, name: str) -> None:
         bodies = {key: (name, text) for key, text in zip(keys, values, strict=True)}
         messages = [body(key, text, whole) for key, text in zip(keys, values, strict=True)]
         ways: dict[str, list[list[bytes]]] = {"together": [messages]}
-        if using == "default":  # how a message is taken apart does not depend on the database
+        if using == "default":  # how a message is decoded does not depend on the database
             ways["one by one"] = [[message] for message in messages]
             ways["staged"] = [[START, *messages, END]]
             ways["own"] = [messages]
@@ -212,7 +214,7 @@ START, END = (f'{{"headers":{{"control":"snapshot-{end}"}}}}'.encode() for end i
 
 
 def body(key: str, text: str, whole: bool) -> bytes:
-    """The message in which the JSON text stands."""
+    """The message that contains the JSON text."""
     value = text if whole else f'{{"v":{text}}}'
     return (
         f'{{"type":"t","key":"{key}","value":{value},"headers":{{"operation":"insert"}}}}'

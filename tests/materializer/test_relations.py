@@ -39,7 +39,7 @@ def room(database: str) -> Room:
 
 @contextmanager
 def tries(tried: list[str]) -> Iterator[None]:
-    """Notes the keys of parked changes that are tried."""
+    """Records the keys of parked changes that are tried."""
     original = Release._try
 
     def spy(self: Release, plan: Any, candidates: list[ParkedChange]) -> None:
@@ -56,7 +56,7 @@ def emails(database: str) -> dict[str, Any]:
 
 
 def test_a_child_waits_for_its_parent(database: str) -> None:
-    """It is parked when it comes first and shown in the commit that brings the parent."""
+    """It is parked if it comes first, and shown in the commit that brings the parent."""
     assert apply("h", [commit_by("c", "a")], using=database) == (0, 1, 0)
     parked = ParkedChange.objects.using(database).get()
     assert (parked.type, parked.key, parked.reason) == ("commit", "c", "parent")
@@ -70,7 +70,7 @@ def test_a_child_waits_for_its_parent(database: str) -> None:
 def test_who_misses_two_parents_waits_for_the_other_when_one_has_come(
     database: str, first: str
 ) -> None:
-    """Whichever other stream brings its parent first: the child is shown with the last."""
+    """Whichever stream brings its parent first: the child is shown with the last one."""
     parents = {
         "folder": ("ring", change("folder", "f", parent="f")),
         "author": ("wire", change("author", "a")),
@@ -88,7 +88,7 @@ def test_who_misses_two_parents_waits_for_the_other_when_one_has_come(
 
 
 def test_within_one_batch_order_does_not_matter(database: str) -> None:
-    """A child that stands before its parent in the same batch is simply shown."""
+    """A child that comes before its parent in the same batch is simply shown."""
     assert apply("h", [commit_by("c", "a"), change("author", "a", commits=1)], using=database) == (
         2,
         0,
@@ -108,8 +108,8 @@ def test_deleting_a_parent_parks_its_children(database: str) -> None:
 
 
 def test_set_null_children_stay_and_are_linked_again(database: str, room: Room) -> None:
-    """Where the foreign key says SET_NULL the child is shown without its parent,
-    and relinked in the same row when it returns.
+    """If the foreign key says SET_NULL, the child is shown without its parent, and relinked in
+    the same row when it returns.
     """
     apply("r", [change("person", "boss"), change("person", "p", boss="boss")], using=database)
     before = Person.objects.using(database).get(key="p")
@@ -156,8 +156,8 @@ def test_a_unique_value_passes_from_the_deleted(database: str, room: Room) -> No
 
 
 def test_only_those_are_tried_whose_values_holder_moved(database: str, room: Room) -> None:
-    """Thousands may wait for values;
-    a change that frees none of them costs what it costs without them.
+    """Thousands may wait for values; a change that frees none of them costs as much as without
+    them.
     """
     many = [change("person", f"{name}{n}", email=f"m{n}") for n in range(60) for name in "ab"]
     assert apply("r", many, using=database) == (60, 60, 0)
@@ -178,7 +178,7 @@ def test_only_those_are_tried_whose_values_holder_moved(database: str, room: Roo
 
 @pytest.mark.parametrize("size", [1, 3])
 def test_who_loses_one_value_takes_no_other(database: str, room: Room, size: int) -> None:
-    """What cannot be shown for one value's sake is in nobody's way with its others,
+    """A row that cannot be shown because of one value blocks nobody with its other values,
     however the stream is cut.
     """
     remap(
@@ -199,7 +199,7 @@ def test_who_loses_one_value_takes_no_other(database: str, room: Room, size: int
 
 
 def test_rows_outside_the_mappings_follow_on_delete(database: str) -> None:
-    """The application's remarks cascade with the author, as its model says."""
+    """The application's remarks are deleted with the author, as its model says."""
     apply("h", [change("author", "a"), change("author", "b")], using=database)
     for author in Author.objects.using(database).all():
         Remark.objects.using(database).create(author=author, text=author.key)
@@ -208,9 +208,7 @@ def test_rows_outside_the_mappings_follow_on_delete(database: str) -> None:
 
 
 def test_a_protecting_row_keeps_its_parent(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PROTECT: the delete is refused as a dead letter,
-    the other deletes of the batch go through.
-    """
+    """PROTECT: the delete is refused as a dead letter, the other deletes of the batch succeed."""
     monkeypatch.setattr(
         Remark._meta.get_field("author").remote_field, "on_delete", django_models.PROTECT
     )
@@ -225,8 +223,8 @@ def test_a_protecting_row_keeps_its_parent(database: str, monkeypatch: pytest.Mo
 
 
 def test_a_snapshot_keeps_rows_that_return(database: str) -> None:
-    """Keys that return keep primary key,
-    the application's columns and the rows that point there; others go.
+    """Keys that return keep primary key, the application's columns and the rows that point
+    there; others go.
     """
     apply(
         "h",
@@ -264,8 +262,8 @@ _people = st.builds(
 )
 @given(cut=st.lists(st.lists(_people, min_size=1, max_size=6), max_size=6))
 def test_shown_and_parked_are_the_fold(database: str, cut: list[list[dict[str, Any]]]) -> None:
-    """Each entity of the fold is shown as it is, or parked for a reason that holds;
-    nothing else is anywhere.
+    """Each entity of the fold is shown as it is, or parked for a valid reason; nothing else
+    exists anywhere.
     """
     stream = Stream.objects.using(database).create(name="p", url="http://tests.invalid/p")
     Room.objects.using(database).create(title="room", stream=stream)
@@ -304,7 +302,7 @@ def test_shown_and_parked_are_the_fold(database: str, cut: list[list[dict[str, A
 
 
 def test_a_parent_named_by_a_proxy_of_its_model(database: str) -> None:
-    """It is the row of the model that is mapped: waited for, pointed to, and parted from."""
+    """Its row is that of the mapped model: waited for, pointed to, and unlinked from."""
     with isolate_apps("tests.app"):
 
         class Ship(django_models.Model):

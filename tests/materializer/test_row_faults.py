@@ -1,4 +1,6 @@
-"""Whatever one row causes, in database, driver or field, is a letter of that row alone."""
+"""An error that one row causes, in database, driver or field, becomes a letter of that row
+alone.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ pytestmark = [
 
 @contextmanager
 def altered(alias: str, do: Sequence[str], undo: Sequence[str]) -> Iterator[None]:
-    """The table of files is another for a while, and empty before and after."""
+    """The table of files is replaced for a while, and empty before and after."""
     _deferred.cache_clear()
     with connections[alias].cursor() as cursor:
         for statement in do:
@@ -64,7 +66,7 @@ def check_letter(alias: str, messages: list[dict[str, Any]], reason: str, detail
 
 
 def trigger(body: str, when: str = "BEFORE INSERT OR UPDATE", kind: str = "") -> list[str]:
-    """A trigger of PostgreSQL's that looks at each row."""
+    """A PostgreSQL trigger that checks each row."""
     return [
         (
             "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
@@ -102,7 +104,7 @@ def test_a_trigger_that_raises(body: str, reason: str) -> None:
 
 
 def test_a_trigger_whose_error_passes_by_itself() -> None:
-    """A trigger may ask for the transaction to be tried again, as PostgreSQL does."""
+    """A trigger may ask for the transaction to be retried, as PostgreSQL does."""
     body = "RAISE EXCEPTION 'later' USING ERRCODE = 'serialization_failure'"
     with altered("postgres", trigger(body), UNDO_TRIGGER):
         with pytest.raises(Exception, match="later"):
@@ -143,7 +145,7 @@ def test_a_trigger_of_the_other_databases(alias: str, refuse: str) -> None:
 
 
 def test_deferred_constraints_are_checked_row_by_row() -> None:
-    """What PostgreSQL checks at COMMIT would take the whole batch with it, again and again."""
+    """An error that PostgreSQL finds at COMMIT would cost the whole batch, again and again."""
     body = "RAISE EXCEPTION 'not today'"
     created = trigger(body, "AFTER INSERT OR UPDATE", "CONSTRAINT")
     with altered("postgres", created, UNDO_TRIGGER):
@@ -151,7 +153,7 @@ def test_deferred_constraints_are_checked_row_by_row() -> None:
 
 
 def test_a_deferred_foreign_key_that_no_mapping_knows() -> None:
-    """It points to a table of the application's, and fails at COMMIT only."""
+    """It points to a table of the application's, and fails only at COMMIT."""
     with altered(
         "postgres",
         [
@@ -168,7 +170,7 @@ def test_a_deferred_foreign_key_that_no_mapping_knows() -> None:
 
 
 def test_values_that_a_deferred_constraint_lets_swap() -> None:
-    """The constraint sees what all rows of the batch come to, as it was made for."""
+    """The constraint is checked for the final state of all rows of the batch, as intended."""
     with altered(
         "postgres",
         ["ALTER TABLE app_file ADD CONSTRAINT apart UNIQUE (blob) DEFERRABLE INITIALLY DEFERRED"],
@@ -221,13 +223,13 @@ def test_values_that_a_deferred_constraint_lets_swap() -> None:
     ids=["domain", "generated", "expression", "index-row"],
 )
 def test_whatever_postgresql_has_against_a_row(do: str, undo: str, bad: str, reason: str) -> None:
-    """Of whatever class of errors."""
+    """Whatever the class of the error."""
     with altered("postgres", [do], [undo]):
         check_letter("postgres", files(**AND_SO_ON, bad=bad), reason, "")
 
 
 def test_a_missing_function_in_a_trigger_is_the_tables_fault() -> None:
-    """Every row would meet it: no letters, but an error that halts the stream."""
+    """Every row would cause it: no letters, but an error that halts the stream."""
     with altered("postgres", trigger("PERFORM nowhere(1)"), UNDO_TRIGGER):
         with pytest.raises(ProgrammingError, match="nowhere"):
             apply("h", files(a="b", bad="no"), using="postgres")
@@ -235,7 +237,7 @@ def test_a_missing_function_in_a_trigger_is_the_tables_fault() -> None:
 
 
 def test_a_function_that_takes_no_such_value_in_sqlite() -> None:
-    """A function in a trigger that finds no JSON: SQLite calls it what it calls a missing table."""
+    """A function in a trigger that finds no JSON: SQLite reports it like a missing table."""
     refuse = "BEFORE {} ON app_file WHEN NEW.blob = 'no' BEGIN SELECT json_extract('[', '$'); END"
     with altered(
         "default",
@@ -294,7 +296,7 @@ def unreadable(self: Any, value: Any, *rest: Any) -> Any:
 def test_a_row_that_its_field_cannot_read(
     database: str, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It can be replaced and deleted; the rows beside it are compared and written as ever."""
+    """It can be replaced and deleted; the rows beside it are compared and written as usual."""
     before = files(**{f"k{n}": "old" for n in range(count)}, x="bad", y="bad")
     assert apply("h", before, using=database) == (count + 2, 0, 0)
     field = File._meta.get_field("blob")
@@ -309,7 +311,9 @@ def test_a_row_that_its_field_cannot_read(
 def test_a_merge_into_a_row_that_its_field_cannot_read(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the update names is replaced; what it leaves out cannot be kept, which is a letter."""
+    """The fields that the update names are replaced; those that it leaves out cannot be kept,
+    which is a letter.
+    """
     both = [change("profile", key, name="bad", score=1) for key in ("a", "b", "c")]
     assert apply("chat", both, using=database) == (3, 0, 0)
     field = Profile._meta.get_field("name")
@@ -354,13 +358,13 @@ def test_whatever_mariadb_has_against_a_row(column: str, bad: str) -> None:
     ],
 )
 def test_what_passes_by_itself(number: int, outage: bool) -> None:
-    """What nobody has listed does not: it halts the stream, and a person looks at it."""
+    """An unlisted error does not: it halts the stream, and a person looks at it."""
     assert is_outage(OperationalError(number, "x")) == outage
     assert not blames_a_row(OperationalError(number, "x"))
 
 
 def test_a_column_that_the_role_may_not_write() -> None:
-    """That concerns the table: no letters, and an error that names it."""
+    """It concerns the table: no letters, and an error that names it."""
     connection = connections["postgres"]
     role = f"reader_{connection.settings_dict['NAME']}"[-40:]
     grants = [

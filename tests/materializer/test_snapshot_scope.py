@@ -1,5 +1,5 @@
-"""SNAPSHOT_SCOPE "types":
-a snapshot replaces the types that occur in it, and nothing of the others.
+"""SNAPSHOT_SCOPE "types": a snapshot replaces the types that occur in it, and leaves the others
+alone.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ def _types() -> Iterator[None]:
 
 
 def keys(using: str) -> list[str]:
-    """The authors that are shown."""
+    """The shown authors."""
     return sorted(Author.objects.using(using).values_list("key", flat=True))
 
 
 def test_letters_of_types_that_do_not_occur_stay(using: str) -> None:
-    """A reset that the snapshot ends up with leaves the rows and the letters of the other type."""
+    """A reset that ends in the snapshot leaves the rows and the letters of the other type."""
     messages = [
         RESET,
         change("author", "bad", commits="x"),
@@ -55,8 +55,8 @@ def test_a_snapshot_in_which_a_type_was_only_refused(using: str) -> None:
 
 
 def test_a_snapshot_in_which_a_type_ends_up_empty(using: str) -> None:
-    """A type of which the snapshot holds but deletes occurred in it;
-    the other's row is compared.
+    """A type of which the snapshot holds only deletes occurred in it; the other's row is
+    compared.
     """
     apply("office", [change("author", "a"), change("quota", "q", inUse=1)], using=using)
     messages = [
@@ -71,8 +71,8 @@ def test_a_snapshot_in_which_a_type_ends_up_empty(using: str) -> None:
 
 
 def test_a_reset_before_the_snapshot_is_counted_once(using: str) -> None:
-    """The changes of a type that the snapshot leaves alone are applied,
-    those that it replaces superseded.
+    """The changes of a type that the snapshot leaves alone are applied, those of replaced types
+    superseded.
     """
     messages = [
         RESET,
@@ -88,8 +88,8 @@ def test_a_reset_before_the_snapshot_is_counted_once(using: str) -> None:
 
 
 def test_a_snapshot_within_a_replay(using: str) -> None:
-    """Types that occur only before it come from the replay,
-    those that occur in it from the snapshot.
+    """Types that occur only before it come from the replay, those that occur in it from the
+    snapshot.
     """
     apply("office", [change("author", "a")], using=using)
     replay("office", using)

@@ -1,5 +1,5 @@
-"""Resets, snapshots and replays:
-what is shown meanwhile, what a switch does to rows and letters, what a letter is good for.
+"""Resets, snapshots and replays: what is shown meanwhile, what a switch does to rows and
+letters, what a letter is good for.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.wire import END, RESET, START, change, commit_by
 
 @pytest.fixture
 def protecting(using: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The same database, where remarks of the application protect their author."""
+    """The same database, where the application's remarks protect their author."""
     monkeypatch.setattr(
         Remark._meta.get_field("author").remote_field, "on_delete", django_models.PROTECT
     )
@@ -47,7 +47,7 @@ def test_a_letter_is_met_again_in_each_snapshot(using: str) -> None:
 
 
 def test_a_letter_that_names_no_entity_survives_a_snapshot(using: str) -> None:
-    """Its message is not made good by anything that comes later."""
+    """Nothing that comes later makes its message valid."""
     odd = {"type": "author", "headers": {"operation": "insert"}, "value": {}}
     apply("h", [odd, change("author", "bad", commits="x")], using=using)
     apply("h", [START, change("author", "bad", commits=1), odd, END], using=using)
@@ -57,7 +57,7 @@ def test_a_letter_that_names_no_entity_survives_a_snapshot(using: str) -> None:
 
 
 def test_letters_of_an_open_snapshot_count_for_the_limit(using: str, settings: Any) -> None:
-    """As if it were shown already; those that it replaces do not count beside them."""
+    """As if it were shown already; the letters that it replaces do not count as well."""
     settings.DURABLE_STATE = {"DEAD_LETTER_LIMIT": 2}
     bad = [change("author", f"bad{n}", commits="x") for n in range(5)]
     apply("h", bad[:2], using=using)
@@ -70,8 +70,8 @@ def test_letters_of_an_open_snapshot_count_for_the_limit(using: str, settings: A
 
 
 def test_a_letter_of_a_switch_speaks_as_the_message_did(using: str) -> None:
-    """What only the database refuses shows up long after the message went by;
-    the letter still has the names of the wire.
+    """A refusal that only the database finds appears long after the message; the letter still
+    has the names of the wire.
     """
     apply("office", [RESET, change("quota", "a", inUse=50)], using=using)
     letter = DeadLetter.objects.using(using).get()
@@ -82,7 +82,7 @@ def test_a_letter_of_a_switch_speaks_as_the_message_did(using: str) -> None:
 
 
 def test_a_letter_holds_the_message_byte_for_byte(using: str) -> None:
-    """With its spaces, its repeated members and its way to write numbers."""
+    """With its spaces, its repeated members and its spelling of numbers."""
     message = (
         b'{ "type":"author",  "key":"a", "value": {"commits": 1.70, "commits": 1.7e0},'
         b' "headers":{"operation":"insert"}}'
@@ -94,7 +94,7 @@ def test_a_letter_holds_the_message_byte_for_byte(using: str) -> None:
 def test_a_letter_of_a_switch_is_retried_once_the_reason_is_mended(
     using: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The row is made of the letter's message, by the mapping and the defaults of now."""
+    """The row is made from the letter's message, with the current mapping and defaults."""
     apply("office", [RESET, change("quota", "a", inUse=50)], using=using)
     monkeypatch.setattr(Quota._meta.get_field("cap"), "_get_default", lambda: 100)
     assert operations.retry(DeadLetter.objects.using(using).get(), actor="test")
@@ -103,8 +103,8 @@ def test_a_letter_of_a_switch_is_retried_once_the_reason_is_mended(
 
 
 def test_a_change_that_the_database_refused_is_refused_in_a_replay(using: str) -> None:
-    """The row keeps what was accepted last,
-    whether the changes come one by one or folded together.
+    """The row keeps the last accepted values, whether the changes come one by one or folded
+    together.
     """
     messages = [change("quota", "a", inUse=1), change("quota", "a", inUse=50)]
     apply("office", messages, using=using)
@@ -134,7 +134,7 @@ def test_a_replay_that_ends_in_an_open_snapshot_empties_nothing(using: str) -> N
 
 
 def test_a_protected_row_that_a_snapshot_lacks_has_a_letter(protecting: str) -> None:
-    """It has to stay, and is not extra in silence."""
+    """It has to stay, and is not silently extra."""
     apply("h", [change("author", "a"), change("author", "b")], using=protecting)
     remark_on("b", protecting)
     apply("h", [START, change("author", "a"), END], using=protecting)
@@ -145,7 +145,7 @@ def test_a_protected_row_that_a_snapshot_lacks_has_a_letter(protecting: str) -> 
 
 
 def test_an_update_before_a_refused_delete_is_shown(protecting: str) -> None:
-    """The row stays with the last value that was accepted, though both came in one batch."""
+    """The row stays with the last accepted value, though both came in one batch."""
     apply("h", [change("author", "a", commits=1)], using=protecting)
     remark_on("a", protecting)
     apply(
@@ -171,9 +171,7 @@ def test_letters_of_a_switch_count_for_the_limit(using: str) -> None:
 
 
 def test_a_snapshot_that_follows_a_reset_leaves_no_hole(using: str) -> None:
-    """The old rows are shown until the snapshot is complete,
-    also when the tail is reached before.
-    """
+    """The old rows are shown until the snapshot is complete, even if the tail is reached before."""
     apply("h", [change("author", "a"), change("author", "gone")], using=using)
     apply("h", [RESET, START, change("author", "a")], using=using)
     assert authors(using).keys() == {"a", "gone"}
@@ -203,7 +201,7 @@ def test_a_tree_that_a_snapshot_lacks_is_gone_for_good(using: str) -> None:
 def test_a_ring_that_a_snapshot_lacks_is_gone_for_good(
     using: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where a row goes with its parent before the snapshot is asked about the row itself."""
+    """Even if a row goes with its parent before the snapshot is asked about the row itself."""
     monkeypatch.setattr(switch, "KEYS_PER_READ", 1)
     apply(
         "ring", [change("folder", "a", parent="a"), change("folder", "b", parent="a")], using=using

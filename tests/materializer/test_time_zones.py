@@ -1,4 +1,6 @@
-"""A moment is the same, and a lease lasts as long, in every zone of a project and its database."""
+"""A moment is the same, and a lease lasts as long, in every time zone of a project and its
+database.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ ZONES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(params=ZONES)
 def seen(request: pytest.FixtureRequest, database: str) -> dict[str, Any]:
-    """What a process of a project in another zone sees of the test's database."""
+    """What a process of a project in another zone sees in the test's database."""
     connection = connections[database]
     settings = {"default": {**connection.settings_dict, "NAME": connection.settings_dict["NAME"]}}
     project = dict(ZONES[request.param])
@@ -48,7 +50,7 @@ def seen(request: pytest.FixtureRequest, database: str) -> dict[str, Any]:
 
 
 def test_another_zone(seen: dict[str, Any]) -> None:
-    """Rows, keys, frames, a second look, leases, retries and the feed's age, seen from there."""
+    """Rows, keys, frames, a second check, leases, retries and the feed's age, seen from there."""
     shown = {
         "summer": "2024-07-01T12:00:00Z",
         "winter": "2023-12-31T15:30:00.123456Z",

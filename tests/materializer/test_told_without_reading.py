@@ -1,5 +1,5 @@
-"""What a commit has just written is told without reading it again,
-and is just what reading would tell.
+"""Values that a commit has just written are reported without reading them again, and equal what
+reading would give.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NAMES = [
     if not isinstance(field, (models.AutoField, models.JSONField, models.FileField))
 ]
 RAW: dict[str, dict[str, Any]] = {}
-"""What ``prepare`` gives, by key: also what JSON has no type for."""
+"""The result of ``prepare``, by key: also values for which JSON has no type."""
 
 numbers = (
     st.integers(-(2**65), 2**65)
@@ -61,14 +61,14 @@ raws: dict[str, st.SearchStrategy[Any]] = {
 
 
 class EveryKind(EntityMapping):
-    """All columns but documents and files."""
+    """All columns except documents and files."""
 
     model = AllFields
     key_field = "id"
     fields = NAMES
 
     def prepare(self, change: EntityChange) -> dict[str, Any] | None:
-        """Whatever the test has put there."""
+        """The values that the test has set."""
         return RAW[change.key]
 
 
@@ -82,7 +82,7 @@ def every_kind() -> EntityMapping:
 
 
 def newest_values(stream: str, using: str) -> dict[str, bytes]:
-    """What the newest entry tells, by entity key."""
+    """The values in the newest entry, by entity key."""
     entry = FeedEntry.objects.using(using).filter(stream__name=stream).latest("revision")
     changes = msgspec.json.decode(bytes(entry.changes), type=list[feed.LoggedChange])
     return {each.key: bytes(each.value) for each in changes if each.value is not msgspec.UNSET}
@@ -126,7 +126,9 @@ def change(entity_type: str, key: str, value: Any = None) -> dict[str, Any]:
 
 @pytest.mark.django_db
 def test_what_code_of_the_projects_may_show_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a mapping, a model or a field that computes what is shown, its parent's among them."""
+    """For a mapping, a model or a field that computes the shown value, including those of the
+    parent.
+    """
 
     def shown_as_written(model_: type[models.Model], *names: str, **more: Any) -> bool:
         attributes = {"model": model_, "key_field": "key", "fields": list(names), **more}
@@ -170,7 +172,7 @@ documents = st.recursive(
 
 
 def test_documents(using: str) -> None:
-    """Told as they were written, where every database gives back just that."""
+    """Reported as written, if every database returns exactly that."""
     mapping = registry.find("setting", "s")
     assert mapping is not None
 

@@ -1,6 +1,5 @@
-"""A row is compared with what its columns give back.
-
-Equal values are not written again, others are, and verify says so.
+"""A row is compared with what its columns return: equal values are not written again, others
+are, and verify says so.
 """
 
 from __future__ import annotations
@@ -39,11 +38,11 @@ class ExactDecoder(json.JSONDecoder):
 
 
 class DecimalEncoder(DjangoJSONEncoder):
-    """Writes decimals, and pairs as what they were."""
+    """Writes decimals, and pairs in their original form."""
 
 
 class SignedField(models.TextField):
-    """Writes something else each time, as an encrypted field does."""
+    """Writes something different each time, as an encrypted field does."""
 
     numbers = itertools.count()
 
@@ -171,7 +170,7 @@ def kinds() -> Iterator[Any]:
 
 @pytest.mark.parametrize(("alias", "name"), list(kinds()))
 def test_equal_values_are_equal(alias: str, name: str, made: Any) -> None:
-    """In whatever way they come again; another one is seen by verify, and written."""
+    """In whatever form they come again; a different one is found by verify, and written."""
     field, values, other = (KINDS | ONLY_POSTGRES)[name]
     model = made(field)
     texts = [json.dumps({"column": value}) for value in values]
@@ -187,7 +186,7 @@ def test_equal_values_are_equal(alias: str, name: str, made: Any) -> None:
         ]
         assert [each.kind for each in differing(stream, changed)] == ["changed"]
 
-        # What is shown outside is taken back, as the same value.
+        # A shown value is accepted again, as the same value.
         mapping = registry.find("thing", "office")
         assert mapping is not None
         again = [

@@ -1,4 +1,6 @@
-"""Of a commit that changes too much to be listed, the deleted entities are listed for longer."""
+"""If a commit changes too much to be listed, the deleted entities are still listed, up to a
+higher limit.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from durable_state.materializer import Outcome, changes
 
 
 def test_deleted_rows_stay_listed() -> None:
-    """Those before and after it became too much; one that is written again is there."""
+    """Those from before and after it became too much; one that is written again is not gone."""
     outcome = Outcome(listed=3)
     outcome.changed("t", ["a", "b"], deleted=True)
     outcome.changed("t", ["c", "d", "e"], deleted=False)
@@ -21,7 +23,7 @@ def test_deleted_rows_stay_listed() -> None:
 
 
 def test_so_are_those_of_one_large_deletion_and_of_a_part() -> None:
-    """However they come."""
+    """In whatever order they come."""
     part, outcome = Outcome(listed=3), Outcome(listed=3)
     part.changed("t", list("vwxyz"), deleted=True)
     outcome.changed("t", ["a"], deleted=True)
@@ -32,7 +34,7 @@ def test_so_are_those_of_one_large_deletion_and_of_a_part() -> None:
 
 
 def test_beyond_a_bound_they_are_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reader has to start anew then."""
+    """A reader has to start over then."""
     monkeypatch.setattr(changes, "LISTED", 5)
     outcome = Outcome(listed=3)
     outcome.changed("t", list("abcdef"), deleted=True)

@@ -1,4 +1,4 @@
-"""A verification excuses what is parked or lettered rightly, and nothing else."""
+"""A verification excuses entities that are rightly parked or refused, and nothing else."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .support.grove import branch, leaf
 
 
 def compare(using: str, name: str, messages: list[dict[str, Any]]) -> set[tuple[str, str]]:
-    """(key, kind) of what is not as the messages, folded anew, say."""
+    """(key, kind) of the rows that differ from the newly folded messages."""
     stream = Stream.objects.using(using).get(name=name)
     scratch = Generation.objects.using(using).create(
         stream=stream, purpose=Generation.Purpose.VERIFY
@@ -73,7 +73,7 @@ def test_what_waits_for_nothing_is_told(using: str, reason: str) -> None:
 
 
 def test_a_child_that_can_do_without_its_parent_is_expected(using: str) -> None:
-    """SET_NULL: hidden or linked to another, it is not as it should be."""
+    """SET_NULL: hidden or linked to another, it is wrong."""
     messages = [change("employee", "c", boss="z"), change("employee", "d")]
     apply("office", messages, using=using)
     assert compare(using, "office", messages) == set()
@@ -83,7 +83,7 @@ def test_a_child_that_can_do_without_its_parent_is_expected(using: str) -> None:
 
 
 def test_a_letter_excuses_no_other_row_than_the_one_before(using: str) -> None:
-    """What the last accepted change made, and none where there was no such change."""
+    """The row of the last accepted change, and none if there was no such change."""
     messages = [
         change("gauge", "k", level=7),
         change("gauge", "k", level=-7),
@@ -100,7 +100,7 @@ def test_a_letter_excuses_no_other_row_than_the_one_before(using: str) -> None:
 
 
 def test_a_deleted_row_is_excused_while_something_protects_it(using: str) -> None:
-    """The letter alone does not do."""
+    """The letter alone is not enough."""
     messages = [branch("q"), leaf("c", "q"), delete("leaf", "c")]
     apply("grove", messages[:2], using=using)
     guard = Guard.objects.using(using).create(leaf=Leaf.objects.using(using).get())
@@ -111,7 +111,7 @@ def test_a_deleted_row_is_excused_while_something_protects_it(using: str) -> Non
 
 
 def test_a_switch_leaves_nothing_to_tell(using: str) -> None:
-    """After a snapshot with all of it the rows are what a verification expects."""
+    """After a snapshot with all of it, the rows are what a verification expects."""
     messages = [
         branch("q"),
         leaf("c", "q", "x"),

@@ -1,5 +1,5 @@
-"""Each writer writes what the ORM would:
-every kind of value, the application's columns, refusals row by row.
+"""Each writer writes what the ORM would: every kind of value, the application's columns,
+refusals row by row.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ pytestmark = [
 
 @pytest.fixture
 def no_row_is_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small updates take the way of large ones."""
+    """Makes small updates take the way of large ones."""
     monkeypatch.setattr(postgresql, "FEW", 0)
 
 
 @pytest.fixture
 def without_the_orm(writer: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fast writer that falls back to the ORM fails."""
+    """Fails if a fast writer falls back to the ORM."""
     if writer == "fast":
         monkeypatch.delattr(writing, "_instance")
 
 
 def reads_only(execute: Any, sql: str, *rest: Any) -> Any:
-    """For ``execute_wrapper``: what is no SELECT fails."""
+    """For ``execute_wrapper``: fails for anything but a SELECT."""
     assert sql.startswith("SELECT"), sql
     return execute(sql, *rest)
 
@@ -53,8 +53,8 @@ def reads_only(execute: Any, sql: str, *rest: Any) -> Any:
 @pytest.mark.usefixtures("without_the_orm")
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
 def test_every_kind_of_value(field: models.Field[Any, Any], database: str) -> None:
-    """What conversion accepts is inserted and then, in other rows' places, updated;
-    it comes back unchanged, and is not written again.
+    """Accepted values are inserted and then, in other rows' places, updated; they come back
+    unchanged, and are not written again.
     """
     plan = plan_for(database, AllFields, "id", field.name)
 
@@ -89,7 +89,9 @@ def parcels(keys: Iterable[str], **values: Any) -> dict[Any, dict[str, Any]]:
 
 @pytest.mark.usefixtures("without_the_orm")
 def test_the_applications_columns_get_their_defaults_once(database: str) -> None:
-    """Set at insert, each row its own where the default is called; never touched by an update."""
+    """Set at insert, for each row separately if the default is callable; never touched by an
+    update.
+    """
     plan = plan_for(database, Parcel, "key", "label", "sealed", "grams", "document")
     assert put(plan, parcels("abc")) == []
     before = {row.key: row for row in Parcel.objects.using(database).all()}
@@ -122,7 +124,7 @@ def test_the_applications_columns_get_their_defaults_once(database: str) -> None
 
 
 def test_a_fields_own_conversion_applies(database: str) -> None:
-    """What the column holds is what the field makes of the value."""
+    """The column holds what the field makes of the value."""
     put(plan_for(database, Parcel, "key", "label", "sealed", "grams", "document"), parcels("a"))
     with connections[database].cursor() as cursor:
         cursor.execute("SELECT sealed FROM app_parcel")
@@ -130,7 +132,7 @@ def test_a_fields_own_conversion_applies(database: str) -> None:
 
 
 def test_fields_that_compute_go_through_the_orm(database: str) -> None:
-    """A placeholder and a pre_save of an application's own are heeded by all writers."""
+    """All writers respect a placeholder and a pre_save of an application's own."""
     plan = plan_for(database, Stamp, "code", "label")
     assert put(plan, {"a": {"label": "ONE"}, "b": {"label": "TWO"}}) == []
     assert put(plan, {"b": {"label": "Three"}}) == []
@@ -154,7 +156,7 @@ def test_a_db_default_is_written_like_any_value(database: str) -> None:
 
 
 def test_refused_rows_come_back_and_the_others_are_written(database: str) -> None:
-    """Inserts and updates are halved until each refused row stands alone."""
+    """Inserts and updates are bisected until each refused row is alone."""
     plan = plan_for(database, Parcel, "key", "label", "sealed", "grams", "document")
     keys = [f"k{number}" for number in range(40)]
     bad: dict[Any, dict[str, Any]] = {key: {"label": None} for key in ("k3", "k20", "k21")}
@@ -168,7 +170,7 @@ def test_refused_rows_come_back_and_the_others_are_written(database: str) -> Non
 
 
 def test_a_missing_column_is_raised(database: str) -> None:
-    """Anything but a refused row is the caller's, as an error of Django's."""
+    """Any error except a refused row is the caller's, as an error of Django's."""
     plan = plan_for(database, Parcel, "key", "label", "sealed", "grams", "document")
     write = RowWrite("a", "a", tuple(parcels("a")["a"].values()), None)
     field = Parcel._meta.get_field("label")
@@ -186,13 +188,13 @@ def test_a_missing_column_is_raised(database: str) -> None:
 
 
 def test_the_database_is_asked_for_its_fast_way(database: str, writer: str) -> None:
-    """Each vendor has a writer of its own, unless the ORM is forced."""
+    """Each vendor has its own writer, unless the ORM is forced."""
     assert find_database(database).writes_columns == (writer == "fast")
 
 
 @pytest.mark.parametrize("name", ["moment", "document"])
 def test_a_columns_parameters_are_the_fields_own(name: str, database: str) -> None:
-    """What is made of a whole column at once is what the field makes of each value."""
+    """Converting a whole column at once gives what the field makes of each value."""
     field, connection = next(each for each in FIELDS if each.name == name), connections[database]
 
     @settings(max_examples=examples(50), deadline=None, suppress_health_check=list(HealthCheck))
@@ -201,9 +203,7 @@ def test_a_columns_parameters_are_the_fields_own(name: str, database: str) -> No
         values = accepted(field, raws, database)
         expected = [field.get_db_prep_save(value, connection) for value in values]
         found = find_database(database).save_parameters(field, values)
-        if (
-            connection.vendor == "postgresql" and name == "document"
-        ):  # where the text does not matter
+        if connection.vendor == "postgresql" and name == "document":  # if the text does not matter
             expected = [each if each is None else each.obj for each in expected]
             found = [each if each is None else json.loads(each) for each in found or ()]
         assert found == expected

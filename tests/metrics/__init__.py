@@ -1,1 +1,1 @@
-"""What Prometheus scrapes, and what a process counts and traces."""
+"""Tests of what Prometheus scrapes, and of what a process counts and traces."""

@@ -26,13 +26,13 @@ from .support.processes import SCRAPE, run_python
 
 
 def value(name: str, **labels: str) -> float:
-    """The present value of a counter of this process; 0 where it was never counted."""
+    """The current value of a counter of this process; 0 if it was never counted."""
     return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
 @pytest.fixture(scope="module")
 def recorded() -> InMemorySpanExporter:
-    """The spans that are recorded from now on, by the one provider that a process may have."""
+    """The spans that are recorded from now on, by the single provider that a process may have."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -66,7 +66,7 @@ def test_commits_are_counted_and_traced(
 
 @pytest.mark.django_db(transaction=True)
 def test_failures_are_counted_by_their_kind(settings: Any) -> None:
-    """A server that is away, each time that it is tried."""
+    """A server that is down, each time it is tried."""
     settings.DURABLE_STATE = {"LEASE_SECONDS": 1}
     stream = Stream.objects.create(name="away", url="http://127.0.0.1:9/s")
 
@@ -88,7 +88,7 @@ def test_resets_are_counted_by_their_reason(db: None) -> None:
 
 
 def test_counters_are_served_by_a_process_without_a_web_server() -> None:
-    """As ``run --metrics`` does; where it cannot, it says what to do."""
+    """As ``run --metrics`` does; if it cannot, it says what to do."""
     telemetry.count_reset(telemetry.ResetReason.GONE)
     url = telemetry.serve_counters("127.0.0.1:0")
     with urllib.request.urlopen(url, timeout=5) as page:
@@ -103,7 +103,7 @@ def test_counters_are_served_by_a_process_without_a_web_server() -> None:
 
 
 def test_without_the_packages_nothing_is_counted() -> None:
-    """Both are optional: telling does nothing, and serving names the extra."""
+    """Both are optional: counting does nothing, and serving names the extra."""
     code = """
 import sys
 sys.modules["prometheus_client"] = sys.modules["opentelemetry"] = None

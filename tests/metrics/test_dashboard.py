@@ -1,4 +1,4 @@
-"""The dashboard, the alert rules and the documentation name metrics that there are."""
+"""The dashboard, the alert rules and the documentation name existing metrics."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ NAME = re.compile(r"durable_state_(?:stream|database|commit|batch|retr|reset|los
 
 @pytest.fixture
 def known(db: None) -> set[str]:
-    """The names of all series that may come."""
-    assert telemetry.__name__  # its counters are registered by its import
+    """The names of all possible series."""
+    assert telemetry.__name__  # its import registers its counters
     families = [*REGISTRY.collect(), *StreamCollector().collect()]
     names = set()
     for family in families:
@@ -40,7 +40,7 @@ def test_names_metrics_that_there_are(known: set[str], page: str) -> None:
 
 @pytest.mark.django_db(databases=["default", *available])
 def test_the_documentation_names_all(known: set[str]) -> None:
-    """Each metric stands in the tables."""
+    """Each metric is in the tables."""
     text = (DOCS / "how-to/metrics.md").read_text()
     missing = {
         name
@@ -51,7 +51,7 @@ def test_the_documentation_names_all(known: set[str]) -> None:
 
 
 def test_the_dashboard_is_whole() -> None:
-    """Each panel says what it shows, and none lies on another."""
+    """Each panel says what it shows, and none overlaps another."""
     dashboard = json.loads((DOCS / "monitoring/grafana-dashboard.json").read_text())
     taken: set[tuple[int, int]] = set()
     for panel in dashboard["panels"]:

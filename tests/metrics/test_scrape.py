@@ -1,4 +1,4 @@
-"""The page that Prometheus scrapes: what it tells, and whom."""
+"""The page that Prometheus scrapes: what it shows, and to whom."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_what_is_counted_adds_up_to_the_ordinal(scrape: Any) -> None:
 
 @pytest.mark.parametrize("brought", [None, "Bearer wrong", f"Basic {TOKEN}", "Bearer sécret"])
 def test_without_the_token_nothing_is_told(settings: Any, brought: str | None) -> None:
-    """Names of streams are nobody's business; the answer says what to bring."""
+    """Names of streams are not public; the answer says what is required."""
     settings.DURABLE_STATE = {"METRICS_TOKEN": TOKEN}
     Stream.objects.create(name="chat", url="http://host.test/c")
     page = Client().get("/metrics/", headers={"Authorization": brought} if brought else {})
@@ -87,7 +87,7 @@ def test_without_the_token_nothing_is_told(settings: Any, brought: str | None) -
 
 
 def test_an_unset_token_lets_nobody_in() -> None:
-    """Also not who brings an empty one."""
+    """Not even for those who send an empty one."""
     for brought in ("Bearer ", "Bearer None"):
         page = Client().get("/metrics/", headers={"Authorization": brought})
         assert page.status_code == 403
@@ -107,7 +107,7 @@ def test_who_may_view_streams_may_look(make_user: Any) -> None:
 def test_a_scrape_asks_as_often_for_many_streams_as_for_few(
     scrape: Any, django_assert_max_num_queries: Any
 ) -> None:
-    """Queries do not grow with streams."""
+    """The number of queries does not grow with streams."""
     for number in range(30):
         Stream.objects.create(name=f"s{number}", url="http://host.test/s")
     scrape()
@@ -116,7 +116,7 @@ def test_a_scrape_asks_as_often_for_many_streams_as_for_few(
 
 
 def test_a_database_that_does_not_answer_is_told_by_itself() -> None:
-    """The streams of the others are told all the same."""
+    """The streams of the other databases are still shown."""
     told = run_python(SCRAPE)
     assert 'durable_state_database_up{database="away"} 0.0' in told
     assert 'durable_state_database_up{database="default"} 1.0' in told

@@ -1,4 +1,4 @@
-"""What the tables cost, and what they show of themselves in the project's admin."""
+"""What the tables cost, and what the project's admin shows of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Columns = tuple[str, ...]
 
 
 def indexes_of(model: type[models.Model]) -> tuple[list[Columns], list[Columns]]:
-    """The columns of the plain indexes, and of those that keep something unique."""
+    """The columns of the plain indexes, and of the unique ones."""
     fields = model._meta.local_fields
     plain: list[Columns] = [
         (field.name,) for field in fields if getattr(field, "db_index", False) and not field.unique
@@ -36,7 +36,7 @@ def test_no_index_is_the_beginning_of_another(model: type[models.Model]) -> None
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 def test_only_what_pages_show_has_permissions(model: type[models.Model]) -> None:
-    """Whoever gives a user permissions has no use for those of tables that nobody is shown."""
+    """Administrators who grant permissions have no use for those of internal tables."""
     permissions = ("add", "change", "delete", "view") if admin.site.is_registered(model) else ()
     assert tuple(model._meta.default_permissions) == permissions
 

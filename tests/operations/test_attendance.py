@@ -1,4 +1,4 @@
-"""Who looks after a stream: "live" is said only where somebody does."""
+"""Who consumes a stream: "live" is said only if somebody does."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def make(using: str = "default", *, seconds: float = 9999, **fields: Any) -> Str
 def test_a_stream_without_a_worker_says_so_after_one_and_a_half_lease_times(
     status: Status, seconds: float, alone: bool
 ) -> None:
-    """Whatever it did before, and what to start."""
+    """Whatever it did before; the status says what to start."""
     report = operations.report(make(seconds=seconds, status=status))
     assert (report.status == "no-worker", report.stuck) == (alone, alone)
     if alone:
@@ -54,14 +54,14 @@ def test_a_stream_without_a_worker_says_so_after_one_and_a_half_lease_times(
 
 @pytest.mark.parametrize(("seconds", "alone"), [(2, False), (4, True)])
 def test_the_time_follows_the_lease(seconds: float, alone: bool) -> None:
-    """A setting that makes leases short makes this short too."""
+    """Short leases make this short too."""
     stream = make(seconds=seconds, status=Status.LIVE)
     with override_settings(DURABLE_STATE={"LEASE_SECONDS": 2}):
         assert (operations.report(stream).status == "no-worker") is alone
 
 
 def test_a_new_stream_says_what_to_start() -> None:
-    """At once: nobody has ever looked at it."""
+    """At once: nobody has ever consumed it."""
     report = operations.report(make(seconds=0))
     assert (report.status, report.stuck) == ("new", False)
     assert (report.why, report.action) == ("no worker has taken it yet", START)
@@ -69,7 +69,7 @@ def test_a_new_stream_says_what_to_start() -> None:
 
 @pytest.mark.django_db(transaction=True, databases="__all__")
 def test_a_quiet_stream_is_live_for_as_long_as_it_is_held(database: str) -> None:
-    """However long ago its last event was, also while its slice changes hands, on each clock."""
+    """However long ago its last event was, even while its slice changes hands, by any clock."""
     stream = make(database, status=Status.LIVE)
     for _ in range(2):
         token = follow(stream, leases.name_process("test"))
@@ -92,7 +92,7 @@ def test_a_quiet_stream_is_live_for_as_long_as_it_is_held(database: str) -> None
 
 
 def test_a_worker_that_died_is_missed() -> None:
-    """Its lease ends first; then it was last seen when it renewed it."""
+    """Its lease expires first; it then counts as last seen when it renewed it."""
     stream = make(status=Status.LIVE)
     follow(stream)
     leases.was_seen(ago(31), expires_at=ago(1))
@@ -115,7 +115,7 @@ def test_a_stream_that_waits_for_its_next_attempt_is_not_left_alone() -> None:
 
 @pytest.mark.parametrize("fields", [{"paused": True}, {"status": Status.CLOSED}], ids=str)
 def test_what_wants_no_worker_misses_none(fields: dict[str, Any]) -> None:
-    """A paused stream says so, a complete one is complete."""
+    """A paused stream says so, and so does a complete one."""
     report = operations.report(make(**({"status": Status.LIVE} | fields)))
     assert report.status == ("paused" if "paused" in fields else "closed")
     assert not report.stuck
@@ -139,7 +139,7 @@ def test_a_stream_that_was_read_to_its_tail_on_purpose_is_not_live() -> None:
 
 
 def test_a_follower_takes_over_from_cron() -> None:
-    """And is missed when it goes."""
+    """And is missed when it leaves."""
     stream = make(status=Status.LIVE)
     leave(stream, follow(stream), at_tail=True)
     follow(stream)
@@ -149,7 +149,7 @@ def test_a_follower_takes_over_from_cron() -> None:
 
 
 def test_a_reset_of_what_nobody_follows_wants_a_worker() -> None:
-    """What was left at its tail has something to do again."""
+    """The stream that was left at its tail has something to do again."""
     stream = make(status=Status.LIVE)
     leave(stream, follow(stream), at_tail=True)
     operations.reset(stream, actor="test")
@@ -160,7 +160,7 @@ def test_a_reset_of_what_nobody_follows_wants_a_worker() -> None:
 
 
 def test_a_worker_of_this_machine_that_died_is_nobody_at_once() -> None:
-    """Its process is gone, whatever its lease says; the lag is that of its last sign of life."""
+    """Its process is gone, whatever its lease says; the lag counts from its last sign of life."""
     stream = make(status=Status.LIVE)
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
@@ -174,7 +174,7 @@ def test_a_worker_of_this_machine_that_died_is_nobody_at_once() -> None:
 
 @pytest.mark.parametrize(("seconds", "lag"), [(12, 0), (20, 20)])
 def test_a_renewal_that_is_overdue_is_lag(seconds: float, lag: float) -> None:
-    """A worker of another machine may have died: what it said last is what is known."""
+    """A worker on another machine may have died: its last report is all that is known."""
     stream = make(status=Status.LIVE)
     follow(stream)
     leases.was_seen(ago(seconds))

@@ -1,4 +1,4 @@
-"""Health: of every database, and cheap for whoever asks again and again."""
+"""Health: of every database, and cheap even if asked again and again."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ask() -> int:
-    """What somebody gets who is not signed in."""
+    """The answer for anonymous callers."""
     return Client().get(ADDRESS).status_code
 
 
 @pytest.mark.django_db(transaction=True, databases="__all__")
 def test_every_database_counts(database: str, fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stream that is stuck in any of them is, and one that does not answer is away."""
+    """A stuck stream in any of them is unhealthy, and so is a database that does not answer."""
     monkeypatch.setattr(health, "LATE_SECONDS", 0)
     monkeypatch.setattr(health, "databases_with_streams", lambda: ["default", database])
     stream = Stream.objects.using(database).create(name="s", url="http://localhost/s")
@@ -67,7 +67,7 @@ def test_a_database_that_does_not_answer_is_not_well(
 
 @pytest.mark.django_db(transaction=True)
 def test_many_who_ask_cost_one_look(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also at the same moment; nothing on the way may keep the answer."""
+    """Even at the same moment; no cache on the way may keep the answer."""
     monkeypatch.setattr(health, "databases_with_streams", lambda: ["default"])
     monkeypatch.setattr(health, "LATE_SECONDS", 60)
     look, looks = operations.standings, []

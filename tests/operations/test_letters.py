@@ -37,7 +37,7 @@ def test_a_letter_that_is_refused_again_stays() -> None:
 
 
 def test_a_superseded_letter_never_brings_an_old_value_back() -> None:
-    """The newer change stands."""
+    """The newer change stays."""
     apply("chat", [message("1", "x" * 50)])
     letter = DeadLetter.objects.get()
     apply("chat", [message("1", "newer")])
@@ -70,7 +70,7 @@ def test_discard_deletes_the_letter_and_says_which() -> None:
 
 
 def test_many_at_once_are_counted() -> None:
-    """Each on its own: one that cannot be retried stops none."""
+    """Separately: one that cannot be retried does not stop the others."""
     apply("chat", [message("1", "x" * 50), b"5", message("2", "y" * 50)])
     letter = DeadLetter.objects.get(key="2")
     letter.body = bytes(letter.body).replace(b"y" * 50, b"fine")

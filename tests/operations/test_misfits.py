@@ -1,5 +1,5 @@
-"""The commonest mistakes are told:
-types without a mapping, members that never come, no row at all.
+"""The most common mistakes are reported: types without a mapping, members that never come, no
+row at all.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 
 
 class TaskMapping(EntityMapping):
-    """A right mapping for the values of ``task``."""
+    """A correct mapping for the values of ``task``."""
 
     model = models.File
     key_field = "path"
@@ -78,7 +78,7 @@ def test_a_misspelt_type_is_not_green() -> None:
 
 
 def test_a_stream_without_any_mapping_is_not_green() -> None:
-    """Nobody can guess what was meant; what comes is listed."""
+    """Nobody can guess what was meant, so the types that come are listed."""
     map_only()
     apply("s", [*tasks(12), *tasks(3, "person")])
     found = report()
@@ -95,7 +95,9 @@ def test_a_type_that_is_mapped_for_other_streams_is_told() -> None:
 
 
 def test_what_is_mapped_makes_a_stream_green() -> None:
-    """Other types may stay without a mapping; a name nearly theirs that never comes is told."""
+    """Other types may stay without a mapping; one whose name is nearly that of a type that never
+    comes is reported.
+    """
     map_only(task=TaskMapping)
     apply("s", [*tasks(3), *tasks(2, "person")])
     found = report()
@@ -109,7 +111,9 @@ def test_what_is_mapped_makes_a_stream_green() -> None:
 
 
 def test_what_only_waits_for_more_is_not_judged() -> None:
-    """Before the tail the mapped types may still come; a stream without messages holds nothing."""
+    """Before the tail, the mapped types may still come; a stream without messages proves
+    nothing.
+    """
     map_only(tasks=TaskMapping)
     apply("s", [])
     assert report().status == "live"
@@ -118,7 +122,7 @@ def test_what_only_waits_for_more_is_not_judged() -> None:
 
 
 def test_a_type_that_came_before_its_mapping_needs_a_reset() -> None:
-    """Once the name is corrected the reset is what is left to do."""
+    """Once the name is corrected, only the reset is left to do."""
     map_only(tasks=TaskMapping)
     apply("s", tasks(12))
     map_only(task=TaskMapping)
@@ -129,7 +133,7 @@ def test_a_type_that_came_before_its_mapping_needs_a_reset() -> None:
 
 @pytest.mark.parametrize(("count", "told"), [(2, False), (3, True), (12, True), (60, True)])
 def test_a_wrong_wire_name_is_told(count: int, told: bool) -> None:
-    """Once some values were looked at, in one batch or in many; it is no error."""
+    """Once several values were sampled, in one batch or in many; it is not an error."""
     map_only(task=MisspeltMapping)
     changes = tasks(count)
     apply("s", changes[:2])
@@ -144,7 +148,7 @@ def test_a_wrong_wire_name_is_told(count: int, told: bool) -> None:
 
 
 def test_a_member_that_comes_late_ends_the_telling() -> None:
-    """However many values were looked at before."""
+    """However many values were sampled before."""
     map_only(task=MisspeltMapping)
     for _ in range(10):
         apply("s", tasks(40))
@@ -154,7 +158,7 @@ def test_a_member_that_comes_late_ends_the_telling() -> None:
 
 
 def test_a_member_that_was_seen_is_not_told_as_missing() -> None:
-    """Also where only a value that was refused had it."""
+    """Even if only a refused value had it."""
     map_only(task=MisspeltMapping)
     refused = insert("task", "t9", {"title": 5, "isDone": "yes"})
     apply("s", [*tasks(4), refused])
@@ -164,7 +168,7 @@ def test_a_member_that_was_seen_is_not_told_as_missing() -> None:
 
 
 def test_a_member_that_is_only_optional_is_not_told() -> None:
-    """Where every member that comes is mapped, nothing was misspelt."""
+    """If every member that comes is mapped, nothing was misspelt."""
     map_only(task=MisspeltMapping)
     apply("s", [insert("task", f"t{place}", {"title": "x"}) for place in range(5)])
     assert report().why == ""
@@ -189,7 +193,7 @@ def test_a_field_that_prepare_never_gives_is_told() -> None:
 
 
 def test_a_reset_looks_anew() -> None:
-    """What was found of the old mapping is forgotten; what is wrong with the new one is told."""
+    """Findings about the old mapping are forgotten; faults of the new one are reported."""
     map_only(task=ForgetfulMapping)
     apply("s", tasks(4))
     stream = Stream.objects.get()
@@ -214,7 +218,9 @@ def test_a_snapshot_is_looked_at_too() -> None:
 
 
 def test_names_that_no_terminal_or_database_takes_are_left_out() -> None:
-    """What is told is stored: a NUL, a lone surrogate, a name without an end, a million names."""
+    """Reports are stored whatever they quote: a NUL, a lone surrogate, an endless name, a
+    million names.
+    """
     map_only(task=MisspeltMapping)
     odd = b'"\\u0000":1,"\\u001b[31m":2,"%s":3,"done":4' % (b"n" * 5000)
     many = ",".join(f'"k{place}":{place}' for place in range(5000)).encode()
@@ -228,7 +234,7 @@ def test_names_that_no_terminal_or_database_takes_are_left_out() -> None:
 
 
 def test_a_busy_stream_is_not_slower_for_it() -> None:
-    """Once enough was looked at, a commit has as many statements as with no sample at all."""
+    """Once enough was sampled, a commit takes as many statements as without sampling."""
     map_only(task=MisspeltMapping)
 
     def statements() -> int:
@@ -251,7 +257,9 @@ def run(*words: str) -> str:
 
 
 def test_the_command_names_every_message() -> None:
-    """In ``status``, where the row of a table would not add up otherwise; a dead stream exits 1."""
+    """In ``status``, where the row of a table would otherwise not add up; a stuck stream exits
+    1.
+    """
     map_only(task=TaskMapping)
     apply("s", [*tasks(3), *tasks(2, "person"), {"type": "task", "key": "broken"}])
     lines = run("status").splitlines()

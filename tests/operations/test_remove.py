@@ -87,7 +87,7 @@ def test_more_rows_than_one_delete_takes(database: str) -> None:
 
 @pytest.mark.django_db(transaction=True, databases="__all__")
 def test_rows_can_be_kept(database: str) -> None:
-    """They are the application's own from then on, in a table of their own and in shared ones."""
+    """From then on they are the application's own, in separate tables and in shared ones."""
     kept = [change("author", "ada", commits=1), change("message", "1", text="hello")]
     apply("git", [*kept, change("loan", "1", title="book")], using=database)
     apply("chat", [change("message", "1", text="theirs")], using=database)
@@ -103,7 +103,7 @@ def test_rows_can_be_kept(database: str) -> None:
 
 
 def test_the_next_stream_of_the_name_does_not_inherit_kept_rows() -> None:
-    """It has rows of its own beside them, and removing it takes only those."""
+    """It has rows of its own beside them, and removing it takes only these."""
     messages = [change("message", "1", text="old"), change("loan", "1", title="old")]
     apply("git", messages)
     operations.remove(Stream.objects.get(), actor="ada", keep_rows=True)
@@ -127,7 +127,9 @@ def test_rows_whose_text_field_may_not_be_null_cannot_be_kept(
 
 
 def test_rows_that_would_go_with_the_stream_cannot_be_kept() -> None:
-    """A foreign key to Stream that may not be NULL cascades; refusing is better than losing."""
+    """A foreign key to Stream that may not be NULL cascades; refusing is better than losing
+    rows.
+    """
     apply("chat", [change("profile", "ada", name="Ada")])
     with pytest.raises(OperationRefused, match="may not be NULL"):
         operations.remove(Stream.objects.get(), actor="ada", keep_rows=True)
@@ -148,7 +150,7 @@ def test_an_object_that_stands_for_the_stream_is_no_hindrance() -> None:
 
 
 def test_a_table_of_another_stream_is_left_alone() -> None:
-    """The mapping serves both; the rows are its owner's."""
+    """The mapping serves both; the rows belong to the owner."""
     apply("git", [change("author", "ada", commits=1)])
     other = operations.add("other", "http://localhost/other", actor="ada")
     assert operations.remove(other, actor="ada") == 0
@@ -157,7 +159,7 @@ def test_a_table_of_another_stream_is_left_alone() -> None:
 
 @pytest.mark.django_db(transaction=True, databases="__all__")
 def test_a_stream_in_the_middle_of_something_can_be_removed(database: str) -> None:
-    """With an open rebuild and an open snapshot, which point at it and it at them."""
+    """With an open rebuild and an open snapshot, which refer to it and it to them."""
     apply("chat", [change("message", "1", text="one")], using=database)
     stream = Stream.objects.using(database).get()
     operations.reset(stream, actor="ada")
@@ -178,7 +180,7 @@ def test_a_stream_in_the_middle_of_something_can_be_removed(database: str) -> No
 
 @pytest.mark.django_db(transaction=True, databases="__all__")
 def test_circles_go_with_their_stream(database: str) -> None:
-    """Also where the models would protect them, or no order of single deletions would do."""
+    """Even if the models protect them, or no order of single deletions would work."""
     apply(
         "ring",
         [
@@ -200,7 +202,7 @@ def test_circles_go_with_their_stream(database: str) -> None:
 
 @pytest.mark.django_db(transaction=True, databases="__all__")
 def test_rows_of_another_stream_are_not_taken_along(database: str) -> None:
-    """They point to rows of this one, so it stays, and says why."""
+    """They point to rows of this stream, so it stays, and says why."""
     apply("git", [change("author", "ada")], using=database)
     apply("two", [commit_of("ada")], using=database)
     stream = Stream.objects.using(database).get(name="git")

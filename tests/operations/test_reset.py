@@ -34,8 +34,8 @@ pytestmark = pytest.mark.django_db
 
 @pytest.mark.django_db(transaction=True, databases="__all__")
 def test_the_rows_stay_until_the_tail_and_keep_their_primary_keys(database: str) -> None:
-    """What the replayed stream does not hold goes by the switch;
-    what it holds is updated in place.
+    """Rows that the replayed stream does not hold go by the switch; the others are updated in
+    place.
     """
     apply("chat", [message("1", "one"), message("2", "two")], using=database)
     rows = Message.objects.using(database)
@@ -71,7 +71,7 @@ def test_the_rows_stay_until_the_tail_and_keep_their_primary_keys(database: str)
 
 
 def test_a_worker_that_holds_the_lease_notices_the_hand_over() -> None:
-    """Its commit does not go through, whatever it had read; until then it goes on."""
+    """Its commit fails, whatever it had read; until then it continues."""
     apply("chat", [message("1", "one")])
     held = Stream.objects.get()
     operations.reset(Stream.objects.get(), actor="ada")
@@ -93,8 +93,8 @@ def test_a_worker_that_holds_the_lease_notices_the_hand_over() -> None:
 
 
 def test_the_feed_has_no_hole() -> None:
-    """The hand-over is a revision like any other,
-    and tells the newest txids, which the live reader may not have met.
+    """The hand-over is a revision like any other, and lists the newest txids, which the live
+    reader may not have met.
     """
     apply("chat", [message("1", "one")])
     operations.reset(Stream.objects.get(), actor="ada")
@@ -143,7 +143,7 @@ def test_what_was_open_is_dropped_with_the_hand_over() -> None:
 
 
 def test_an_unregistered_type_is_refused_by_name() -> None:
-    """The registered ones are listed, and nothing was done."""
+    """The registered ones are listed, and nothing is done."""
     apply("chat", [message("1", "one")])
     stream = Stream.objects.get()
     with pytest.raises(OperationRefused, match=r"author.*message"):
@@ -153,7 +153,7 @@ def test_an_unregistered_type_is_refused_by_name() -> None:
 
 
 def test_errors_are_forgotten_by_the_hand_over_and_a_pause_is_not() -> None:
-    """A person's pause ends by a person's resume."""
+    """A person's pause ends only when a person resumes."""
     apply("chat", [message("1", "one")])
     Stream.objects.update(paused=True, status=Status.NEEDS_RESET, last_error="410", failures=3)
     stream = Stream.objects.get()
@@ -173,7 +173,7 @@ def test_errors_are_forgotten_by_the_hand_over_and_a_pause_is_not() -> None:
 
 
 def test_a_replay_that_fails_is_told_and_resumed() -> None:
-    """What stops the replay is what the stream's report says, though the stream itself is well."""
+    """The stream's report shows what stops the replay, though the stream itself is fine."""
     apply("chat", [message("1", "one")])
     stream = Stream.objects.get()
     operations.reset(stream, actor="ada")
@@ -197,7 +197,7 @@ def test_a_replay_that_fails_is_told_and_resumed() -> None:
 
 
 def test_a_reset_is_cancelled() -> None:
-    """The rows, the position and the letters stay; what was staged goes."""
+    """The rows, the position and the letters stay; staged rows go."""
     apply("chat", [message("1", "one"), b"5"])
     stream = Stream.objects.get()
     operations.reset(stream, actor="ada")
@@ -220,8 +220,8 @@ def test_a_reset_is_cancelled() -> None:
 
 
 def test_letters_of_a_replay_with_and_without_an_entity_count_together(settings: Any) -> None:
-    """What would be shown beyond DEAD_LETTER_LIMIT halts the replay, not the stream;
-    those of the stream are apart.
+    """Letters beyond DEAD_LETTER_LIMIT halt the replay, not the stream; those of the stream
+    count separately.
     """
     settings.DURABLE_STATE = {"DEAD_LETTER_LIMIT": 3}
     bad = [b"5", b"6", message("1", "x" * 50)]
@@ -235,7 +235,9 @@ def test_letters_of_a_replay_with_and_without_an_entity_count_together(settings:
 
 
 def test_rows_never_go_back() -> None:
-    """A replay that stands at an older tail than the stream's reader, or may, is not shown."""
+    """A replay that has reached, or may have reached, an older tail than the stream's reader is
+    not shown.
+    """
     apply("chat", [message("1", "one"), message("2", "two")])
     stream = Stream.objects.get()
     operations.reset(stream, actor="ada")

@@ -1,4 +1,4 @@
-"""Standings: what reports say of the status, found for thousands of streams at once."""
+"""Standings: the statuses that reports show, found for thousands of streams at once."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SECONDS = [-5, 25, 100, 9000]
 
 
 class Making:
-    """Makes streams in all kinds of states, by chance."""
+    """Creates streams in random states of all kinds."""
 
     def __init__(self, using: str) -> None:
         self.rows: list[Any] = []
@@ -98,7 +98,7 @@ class Making:
             model.objects.using(self.using).bulk_create(rows)
 
     def surroundings(self, stream: Stream) -> None:
-        """What belongs to a stream, all of it or nothing."""
+        """The related rows of a stream, all or none of them."""
         using, chance = self.using, self.chance
         if chance.random() < 0.8:
             self.add(

@@ -66,7 +66,7 @@ def ago(seconds: float) -> Any:
 
 
 def test_the_json_has_the_keys_of_the_contract() -> None:
-    """Programs find exactly the promised keys, and no secret."""
+    """Programs find exactly the documented keys, and no secret."""
     shown = operations.report(make()).to_json()
     assert list(shown) == KEYS
     assert shown["url"] == "http://localhost/chat?token=***"
@@ -88,7 +88,7 @@ def test_the_json_has_the_keys_of_the_contract() -> None:
 def test_the_status_says_what_a_person_must_know_first(
     fields: dict[str, Any], status: str, stuck: bool
 ) -> None:
-    """Each state has its word, and is stuck only where nothing gets better by itself."""
+    """Each state has its word, and is stuck only if it will not recover by itself."""
     moments = {name: ago(value) if type(value) is int else value for name, value in fields.items()}
     report = operations.report(make(**moments))
     assert (report.status, report.stuck) == (status, stuck)
@@ -140,7 +140,7 @@ def test_leases_and_counts_are_read_alike_on_every_database(database: str) -> No
 
 
 def test_the_number_of_queries_does_not_grow_with_the_streams() -> None:
-    """Thousands of streams are no thousands of queries."""
+    """Thousands of streams do not take thousands of queries."""
     streams = [make(f"s{place}") for place in range(60)]
     for stream in streams:
         TypeState.objects.create(
@@ -168,7 +168,7 @@ def test_what_is_open_for_too_long_is_stuck(purpose: str, field: str, status: st
 
 
 def test_a_complete_stream_that_is_folded_again_has_not_been_waiting_until_then() -> None:
-    """Its rows are up to date, and it had no need of a worker before the reset."""
+    """Its rows are up to date, and it did not need a worker before the reset."""
     stream = make(
         status=Status.CLOSED, since=ago(9000), created_at=ago(9000), up_to_date_at=ago(9000)
     )
@@ -199,7 +199,7 @@ def test_a_type_that_was_registered_later_needs_a_reset() -> None:
 
 
 def test_a_type_that_is_mapped_otherwise_needs_a_reset() -> None:
-    """The rows were made by another mapping than the one that is registered now."""
+    """The rows were made by another mapping than the registered one."""
     apply(
         "chat",
         [
@@ -222,7 +222,7 @@ def test_a_type_that_is_mapped_otherwise_needs_a_reset() -> None:
 
 @pytest.mark.parametrize("count_to", [0, 1])
 def test_letters_of_more_streams_than_a_server_recurses(database: str, count_to: int) -> None:
-    """MySQL gives up after a thousand rounds, and MariaDB leaves out what would come then."""
+    """MySQL gives up after a thousand rounds, and MariaDB leaves out the rest."""
     streams = Stream.objects.using(database).bulk_create(
         Stream(name=f"many-{number}", url="http://localhost/many") for number in range(1_100)
     )
@@ -239,7 +239,9 @@ def test_letters_of_more_streams_than_a_server_recurses(database: str, count_to:
 
 @pytest.mark.django_db(databases=["default", "postgres"])
 def test_a_lock_that_is_in_nobodys_way_is_not_blamed() -> None:
-    """As that of an open transaction which has inserted a row with a foreign key to the stream."""
+    """For instance, of an open transaction that has inserted a row with a foreign key to the
+    stream.
+    """
     stream = make("slow", "postgres", status=Status.LIVE, up_to_date_at=ago(900))
     follow(stream)
     slow = Lease.objects.using("postgres").filter(stream=stream)

@@ -55,7 +55,7 @@ def test_add_refuses_a_bad_name_or_url(name: str, url: str) -> None:
 
 
 def test_add_refuses_a_url_outside_the_allowed_ones(settings: object) -> None:
-    """ALLOWED_URLS holds for operators too."""
+    """ALLOWED_URLS applies to operators too."""
     settings.DURABLE_STATE = {"ALLOWED_URLS": ["https://streams.example.org/v1/"]}  # type: ignore[attr-defined]
     operations.add("chat", URL, actor="ada")
     with pytest.raises(OperationRefused, match="allowed"):
@@ -117,7 +117,7 @@ def test_pause_is_a_flag_beside_the_status() -> None:
 
 @pytest.mark.parametrize("status", [Status.HALTED, Status.RETRYING])
 def test_resume_forgives(status: str) -> None:
-    """It is tried at once; what had stopped it is kept in the audit entry."""
+    """It is tried at once; the error that had stopped it is kept in the audit entry."""
     stream = operations.add("chat", URL, actor="ada")
     now = timezone.now()
     Stream.objects.update(

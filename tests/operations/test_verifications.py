@@ -1,4 +1,4 @@
-"""Verifications that are asked for: carried out by one, told while they run, and kept."""
+"""Requested verifications: each is carried out by one worker, shows its progress, and is kept."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def carry_out() -> VerificationRun:
 
 
 def test_the_result_is_kept_with_who_asked(stream: Stream) -> None:
-    """Equal or not, by type; the audit entry ends with what came of it."""
+    """Equal or not, by type; the audit entry ends with the result."""
     asked = operations.ask_to_verify(stream, actor="ada")
     assert asked.state == State.ASKED
     done = carry_out()
@@ -65,7 +65,7 @@ def test_the_result_is_kept_with_who_asked(stream: Stream) -> None:
 
 
 def test_asking_twice_is_asking_once(stream: Stream) -> None:
-    """And who asked second is on record too; only so many results are kept."""
+    """The second request is recorded too; only so many results are kept."""
     first = operations.ask_to_verify(stream, actor="ada")
     assert operations.ask_to_verify(stream, actor="bob") == first
     assert set(Intent.objects.values_list("actor", flat=True)) == {"ada", "bob"}
@@ -84,7 +84,7 @@ def test_one_worker_carries_it_out(stream: Stream) -> None:
 
 
 def test_what_a_worker_left_is_taken_over(stream: Stream) -> None:
-    """Once it has been silent for LEASE_SECONDS; what it says afterwards counts no more."""
+    """Once it has been silent for LEASE_SECONDS; after that, its reports are ignored."""
     operations.ask_to_verify(stream, actor="ada")
     lost = operations.take_verification("default")
     assert lost is not None
@@ -97,7 +97,7 @@ def test_what_a_worker_left_is_taken_over(stream: Stream) -> None:
 
 
 def test_why_it_could_not_be_verified_is_kept(stream: Stream) -> None:
-    """In words for whoever may read the stream."""
+    """In words that everybody who may read the stream may see."""
     operations.reset(stream, actor="ada")
     Stream.objects.update(rebuild=Generation.objects.create(stream=stream, purpose="rebuild"))
     operations.ask_to_verify(stream, actor="ada")
@@ -109,7 +109,7 @@ def test_why_it_could_not_be_verified_is_kept(stream: Stream) -> None:
 
 
 def test_a_process_that_ends_hands_it_on(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`run` verifies what is asked for meanwhile, says how far it is, and stops at once."""
+    """`run` carries out requested verifications meanwhile, reports progress, and stops at once."""
     monkeypatch.setattr(verifications, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(verifications, "TOLD_SECONDS", 0.05)
     verify, go_on = operations.verify, threading.Event()

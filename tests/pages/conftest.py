@@ -13,7 +13,7 @@ from tests.wire import message
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A server as a process of its own."""
+    """A server as its own process."""
     with serving_admin(
         tmp_path_factory.mktemp("pages"), "tests.pages.support.live_settings"
     ) as site:
@@ -30,7 +30,7 @@ def signed_in(site: Site, chromium_path: str) -> Iterator[Page]:
 
 @pytest.fixture
 def page(signed_in: Page) -> Iterator[Page]:
-    """A window of its own, in which no script may fail."""
+    """A separate window, in which no script may fail."""
     page = signed_in.context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))

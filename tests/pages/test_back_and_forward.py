@@ -1,4 +1,4 @@
-"""A page that the browser keeps for the way back, in real Chromium."""
+"""A page that the browser keeps for its back button, in real Chromium."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ pytestmark = pytest.mark.timeout(60)
 
 
 def test_a_page_that_was_left_is_kept_and_goes_on(site: Site, chromium_path: str) -> None:
-    """No open socket keeps the browser from keeping it; on the way back it is the same page, and
-    shows what was committed meanwhile.
+    """No open socket keeps the browser from keeping it; after going back it is the same page,
+    and shows what was committed meanwhile.
     """
     with browsing(site, chromium_path, keeps_pages=True) as page:
         page.goto(url(site, "/public/plain/"))

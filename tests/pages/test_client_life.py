@@ -1,4 +1,4 @@
-"""A client's life: what fails in it, what ends it, and what wakes it, in real Chromium."""
+"""A client's life: errors in it, its end, and what wakes it, in real Chromium."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ IMPORT = 'const { follow, subscribe } = await import("/static/durable_state/clie
 
 
 def run(page: Page, script: str) -> Any:
-    """What the script, which has the client, returns."""
+    """The result of the script, which has the client."""
     return page.evaluate(f"async () => {{ {IMPORT} {script} }}")
 
 
 def test_a_callback_that_fails_ends_nothing(site: Site, signed_in: Page) -> None:
-    """Its error is the page's; frames go on coming, and a lost socket is opened again."""
+    """Its error is the page's; frames keep coming, and a lost socket is reopened."""
     page = signed_in.context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
@@ -58,7 +58,7 @@ def test_a_callback_that_fails_ends_nothing(site: Site, signed_in: Page) -> None
 
 
 def test_who_waits_for_what_never_comes_is_told(site: Site, page: Page) -> None:
-    """`ready` and `awaitTxId` reject where the stream is refused or closed."""
+    """`ready` and `awaitTxId` reject if the stream is refused or closed."""
     page.goto(url(site, "/public/plain/"))
     told = run(
         page,
@@ -80,7 +80,7 @@ def test_who_waits_for_what_never_comes_is_told(site: Site, page: Page) -> None:
 
 
 def test_closed_and_followed_again_at_once(site: Site, page: Page) -> None:
-    """Nothing of the former subscription is taken for the new one's, however often."""
+    """Nothing of the old subscription is taken for the new one's, however often."""
     said: list[str] = []
     page.on("console", lambda each: said.append(each.text))
     page.goto(url(site, "/public/plain/"))
@@ -101,7 +101,7 @@ def test_closed_and_followed_again_at_once(site: Site, page: Page) -> None:
 def test_a_subscription_that_is_too_large_is_refused_alone(
     site: Site, page: Page, keys: str, code: int
 ) -> None:
-    """With its reason; the others on the page go on."""
+    """With its reason; the others on the page continue."""
     page.goto(url(site, "/public/plain/"))
     page.evaluate(FOLLOW)
     run(page, f"window.large = follow('chat', {{ keys: {keys} }});")
@@ -153,7 +153,7 @@ def test_without_a_websocket_route_the_console_says_what_to_do(site: Site, page:
 
 
 def test_an_abort_signal_closes(site: Site, page: Page) -> None:
-    """Also one that was aborted before."""
+    """Including one that was aborted before."""
     page.goto(url(site, "/public/plain/"))
     told = run(
         page,
@@ -169,7 +169,7 @@ def test_an_abort_signal_closes(site: Site, page: Page) -> None:
 
 
 def test_nothing_is_left_behind(site: Site, page: Page) -> None:
-    """Each socket with its own subprotocols leaves no timer and no listener when it ends."""
+    """Sockets with their own subprotocols leave no timer and no listener when they end."""
     page.add_init_script(
         """
         window.ticking = new Set();

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.timeout(120)
 
 
 def test_a_part_follows_and_keeps_what_a_person_does(site: Site, page: Page) -> None:
-    """A half-typed form, focus, selection, scrolling, what was opened, what scripts have added;
-    the rest of the page is not touched, and only the part is fetched.
+    """A half-typed form, focus, selection, scrolling, open sections, and additions of scripts
+    stay; the rest of the page is not touched, and only the part is fetched.
     """
     page.goto(url(site, "/board/"))
     board = page.locator("#board")
@@ -60,7 +60,7 @@ def test_a_part_follows_and_keeps_what_a_person_does(site: Site, page: Page) -> 
     assert abs(page.evaluate("kept.getBoundingClientRect().top") - top) < 60
     assert page.inner_text("#other") == visits
     expect(page.locator("#total b")).to_have_text("40")
-    # A row that goes while somebody writes in it stays until that is done.
+    # A row that is deleted while somebody types in it stays until they are done.
     site.commit(delete("message", "m20"))
     expect(board.locator("[data-key=m20]")).to_have_attribute("data-live-gone", "")
     expect(note).to_have_value("half a sentence")
@@ -71,7 +71,7 @@ def test_a_part_follows_and_keeps_what_a_person_does(site: Site, page: Page) -> 
 
 
 def test_what_changed_is_marked(site: Site, page: Page) -> None:
-    """Rows with a key, for a moment, and events say so."""
+    """Rows with a key, for a moment; and events say so."""
     page.goto(url(site, "/board/"))
     expect(page.locator("#board")).to_have_attribute("data-live-state", "open")
     page.evaluate(
@@ -126,7 +126,7 @@ def test_nested_parts_follow_each_for_itself(site: Site, page: Page) -> None:
 
 
 def test_signing_out_stops_a_part(site: Site, page: Page) -> None:
-    """What it shows stays, and it says that it stands still."""
+    """Its content stays, and it says that it is not updated."""
     page.goto(url(site, "/board/"))
     expect(page.locator("#board")).to_have_attribute("data-live-state", "open")
     cookies = page.context.cookies()
@@ -154,7 +154,7 @@ def test_who_may_not_read_sees_a_page_that_stands_still(site: Site, page: Page) 
 
 
 def test_follow_keeps_rows_and_says_what_changed(site: Site, page: Page) -> None:
-    """First all rows, then each change with what was there before; equal updates are none."""
+    """First all rows, then each change with the value before it; equal updates are left out."""
     page.goto(url(site, "/board/"))
     page.evaluate(FOLLOW)
     first = page.evaluate("told[0]")
@@ -177,7 +177,7 @@ def test_follow_keeps_rows_and_says_what_changed(site: Site, page: Page) -> None
 
 
 def test_transactions_can_be_waited_for(site: Site, page: Page) -> None:
-    """Also one that has come already; one that does not come is an error."""
+    """Even one that has arrived already; one that does not come is an error."""
     page.goto(url(site, "/board/"))
     page.evaluate(FOLLOW)
     page.evaluate("void (window.waited = chat.awaitTxId('t1'))")
@@ -189,7 +189,9 @@ def test_transactions_can_be_waited_for(site: Site, page: Page) -> None:
 
 
 def test_a_client_without_network_goes_on_where_it_was(site: Site, page: Page) -> None:
-    """It says that it waits, and shows what happened meanwhile as changes, without a new start."""
+    """It says that it waits, and shows what happened meanwhile as changes, without starting
+    over.
+    """
     page.add_init_script(
         """
         const Real = WebSocket; window.cut = false; window.sockets = [];
@@ -213,8 +215,8 @@ def test_a_client_without_network_goes_on_where_it_was(site: Site, page: Page) -
 
 
 def test_a_link_that_died_in_silence_is_found_on_waking(site: Site, page: Page) -> None:
-    """After sleep a socket looks open that nobody answers; it is given up, and what was missed
-    comes over a new one.
+    """After sleep a socket looks open that nobody answers; it is given up, and missed changes
+    arrive over a new one.
     """
     page.goto(url(site, "/board/"))
     page.evaluate(FOLLOW)
@@ -230,7 +232,7 @@ def test_a_link_that_died_in_silence_is_found_on_waking(site: Site, page: Page) 
 
 
 def test_a_permission_that_is_taken_away_ends_it(site: Site, page: Page) -> None:
-    """Within seconds, for parts and clients; nothing that was shown is taken off the page."""
+    """Within seconds, for parts and clients; nothing that was shown is removed from the page."""
     page.goto(url(site, "/public/board/"))
     page.evaluate(FOLLOW)
     expect(page.locator("#board")).to_have_attribute("data-live-state", "open")
@@ -247,7 +249,7 @@ def test_a_permission_that_is_taken_away_ends_it(site: Site, page: Page) -> None
 
 
 def test_a_page_has_one_socket(site: Site, page: Page) -> None:
-    """For its parts, its own streams, and a second copy of the client under another address."""
+    """For its parts, its own streams, and a second copy of the client from another URL."""
     sockets: list[str] = []
     page.on("websocket", lambda each: sockets.append(each.url))
     page.goto(url(site, "/board/"))

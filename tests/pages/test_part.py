@@ -49,12 +49,12 @@ def client(ada: User) -> Iterator[Client]:
 
 
 def age_the_log() -> None:
-    """Makes it older than what a view may have read before."""
+    """Makes it older than anything a view may have read before."""
     FeedEntry.objects.update(created_at=timezone.now() - timedelta(minutes=1))
 
 
 def told(html: str, part: str) -> dict[str, Any]:
-    """What the element of a part says."""
+    """The attributes of a part's element."""
     for found in re.findall(r'data-live="([^"]+)"', html):
         config: dict[str, Any] = json.loads(found.replace("&quot;", '"').replace("&amp;", "&"))
         if config["part"] == part:
@@ -68,7 +68,7 @@ def ask(client: Client, url: str, *parts: str, etag: str = "") -> HttpResponse:
 
 
 def test_a_part_says_what_to_follow(client: Client) -> None:
-    """Its own place in the stream, and what counts; the content is as the template has it."""
+    """Its own position in the stream, and what it depends on; the content is as in the template."""
     apply("chat", [message("m1", "one")])
     age_the_log()
     page = client.get("/board/?page=2").content.decode()
@@ -98,7 +98,7 @@ def test_what_was_just_committed_counts_as_not_shown(client: Client) -> None:
 
 
 def test_only_the_part_is_sent(client: Client) -> None:
-    """With the context that the view made, and never to be kept by a cache as the page."""
+    """With the context of the view; no cache may keep it in place of the page."""
     apply("chat", [message("m1", "one")])
     answer = ask(client, "/board/", "total")
     assert re.fullmatch(
@@ -115,7 +115,7 @@ def test_only_the_part_is_sent(client: Client) -> None:
 
 
 def test_messages_of_the_page_are_kept_for_the_page(client: Client) -> None:
-    """Django shows each message once; a request for a part that shows none uses none up."""
+    """Django shows each message once; a request for a part that shows none does not use any up."""
     apply("chat", [message("m1", "one")])
     client.get("/plain/?say=hello")
     assert ask(client, "/told/", "told").headers[PART_HEADER] == "told"
@@ -154,7 +154,7 @@ def test_nothing_is_rendered_where_no_stream_went_on(client: Client) -> None:
 
 
 def test_who_is_signed_out_is_led_to_the_login(client: Client) -> None:
-    """As from the page itself, also where nothing has changed."""
+    """As from the page itself, even if nothing has changed."""
     apply("chat", [message("m1", "one")])
     age_the_log()
     etag = ask(client, "/board/", "board")["ETag"]
@@ -163,7 +163,7 @@ def test_who_is_signed_out_is_led_to_the_login(client: Client) -> None:
 
 
 def test_a_stream_that_may_not_be_read_is_not_followed(client: Client, ada: User) -> None:
-    """The content is the view's to decide; the page is told no more than that it stands still."""
+    """The view decides about the content; the page only learns that it is not updated."""
     apply("chat", [message("m1", "one")])
     ada.user_permissions.clear()
     page = client.get("/board/").content.decode()
@@ -177,7 +177,7 @@ def test_a_stream_that_may_not_be_read_is_not_followed(client: Client, ada: User
 
 
 def test_parts_nest_and_take_any_element(client: Client) -> None:
-    """A stream may be a variable; one that is unknown is told by number only."""
+    """A stream may be a variable; an unknown one is identified by its number only."""
     apply("chat", [message("m1", "one")])
     page = client.get("/room/").content.decode()
     assert '<section aria-live="polite" id="inner" data-live="' in page
@@ -213,7 +213,7 @@ def test_pages_that_cannot_be_asked_for_again_are_rendered_only() -> None:
 
 
 def test_a_nonce_reaches_the_script() -> None:
-    """For a content security policy that asks for one."""
+    """For a content security policy that requires one."""
     assert 'nonce="abc"' in render('{% live "chat" %}{% endlive %}', csp_nonce="abc")
 
 
@@ -221,7 +221,7 @@ def test_a_nonce_reaches_the_script() -> None:
     "mistake", ["{% live %}", '{% live types="a" %}', '{% live "a" b=1 "c" %}']
 )
 def test_mistakes_are_told(mistake: str) -> None:
-    """By what the tag needs."""
+    """By the name of what the tag needs."""
     with pytest.raises(TemplateSyntaxError, match=r"needs a stream|does not understand"):
         Template("{% load durable_state %}" + mistake + "{% endlive %}")
 
@@ -234,7 +234,7 @@ def test_what_names_no_element_is_refused(tag: str) -> None:
 
 
 def test_no_queries_grow_with_the_log(ada: User, django_assert_max_num_queries: Any) -> None:
-    """A part asks for its streams, what the user sees, and the log's newest entries."""
+    """A part queries its streams, what the user may see, and the log's newest entries."""
     apply("chat", [message(f"m{place}", "x") for place in range(5)])
     request: HttpRequest = RequestFactory().get("/")
     request.user = ada

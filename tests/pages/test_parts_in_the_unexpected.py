@@ -1,4 +1,4 @@
-"""Live parts where something else than a commit happens, in real Chromium."""
+"""Live parts when something other than a commit happens, in real Chromium."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_what_a_part_follows_may_change(site: Site, page: Page) -> None:
 def test_a_part_that_was_rendered_before_a_commit_and_inserted_after_it(
     site: Site, page: Page
 ) -> None:
-    """It shows that commit, although the page's other parts were told of it already; and it says
+    """It shows that commit, although the page's other parts heard of it already; and it says
     that it is open.
     """
     opened(page, site, "/public/whole/", "whole")
@@ -52,7 +52,7 @@ def test_a_part_that_was_rendered_before_a_commit_and_inserted_after_it(
 
 
 def test_a_server_that_does_not_answer_is_asked_again(site: Site, page: Page) -> None:
-    """However long it would leave the request waiting."""
+    """However long the server would leave the request waiting."""
     page.add_init_script(
         "const real = AbortSignal.timeout; AbortSignal.timeout = () => real.call(AbortSignal, 300);"
     )
@@ -71,7 +71,7 @@ def test_a_server_that_does_not_answer_is_asked_again(site: Site, page: Page) ->
 
 
 def test_a_strict_content_security_policy(site: Site, page: Page) -> None:
-    """No inline script or style, and no HTML but by the policy of Trusted Types that is ours."""
+    """No inline script or style, and HTML only through our policy of Trusted Types."""
     said: list[str] = []
     page.on("console", lambda each: said.append(each.text))
     opened(page, site, "/public/whole/?strict", "whole")
@@ -102,7 +102,7 @@ def test_a_path_that_looks_like_another_site(site: Site, page: Page) -> None:
 def test_what_another_script_has_swapped_in_is_not_doubled(
     site: Site, page: Page, swap: str
 ) -> None:
-    """As htmx does with the server's answer to a click: the next update goes on from there."""
+    """As htmx does with the server's answer to a click: the next update continues from there."""
     site.commit(message("m4", "plain"), message("m5", "plain"))
     opened(page, site, "/board/", "board")
     page.evaluate(
@@ -126,7 +126,7 @@ def test_what_another_script_has_swapped_in_is_not_doubled(
 
 
 def test_one_stream_of_several_goes(site: Site, page: Page) -> None:
-    """The part shows what is left, and goes on with that."""
+    """The part shows what is left, and continues with that."""
     shell(
         site,
         "from durable_state.models import Stream;"

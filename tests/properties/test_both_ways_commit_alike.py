@@ -1,4 +1,4 @@
-"""Whether a batch is committed optimistically or carefully: all that is stored is the same."""
+"""Whether a batch is committed optimistically or carefully, the stored result is the same."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ one_by_one = items.map(lambda some: [([item], True) for item in some])
 @lenient(40)
 @given(cut=st.one_of(_tame(), one_by_one, batches()))
 def test_of_rows_by_themselves(database: str, cut: Batches) -> None:
-    """Messages, profiles, settings and scores, with all that is wrong about them."""
+    """Messages, profiles, settings and scores, with everything that can be wrong with them."""
     event(f"committed optimistically: {min(_commit_both_ways(database, cut), 3)}")
 
 
@@ -92,13 +92,13 @@ EDITS = st.sampled_from(
         {"status": Status.RETRYING, "failures": 3, "last_error": "away", "action": "wait"},
     ]
 )
-"""What others write into a stream's row without a commit: operators, or who failed to read it."""
+"""What others write into a stream's row without a commit: operators, or a reader that failed."""
 
 
 @lenient(40)
 @given(cut=st.lists(st.tuples(_tame(), EDITS), max_size=4))
 def test_while_others_edit_the_stream(database: str, cut: list[tuple[Batches, Any]]) -> None:
-    """What they wrote is kept, or overwritten, and known to the caller, whichever way it goes."""
+    """Their writes are kept, or overwritten, and known to the caller, whichever path is taken."""
     together: Batches = []
     edits: Edits = {}
     for some, edit in cut:
@@ -108,14 +108,14 @@ def test_while_others_edit_the_stream(database: str, cut: list[tuple[Batches, An
 
 
 def test_an_edited_stream_is_committed_carefully_once(database: str) -> None:
-    """Afterwards its object is as the row is, and commits go directly again."""
+    """Afterwards its object equals the row, and commits are direct again."""
     cut = [([change("message", "m", text=str(number))], True) for number in range(5)]
     edits = {2: {"paused": True, "detour": "by long-poll"}}
     assert _commit_both_ways(database, cut, edits) == len(cut) - 2
 
 
 def test_what_is_ordinary(database: str) -> None:
-    """A change of an ordinary row goes directly: new, another, the same, and gone."""
+    """A change of an ordinary row is committed directly: new, different, the same, and deleted."""
     cut = [
         ([change("person", "a", email="x", boss=None)], True),
         ([change("person", "b", email="y", boss="a")], True),
@@ -125,14 +125,14 @@ def test_what_is_ordinary(database: str) -> None:
         ([change("message", "m", "delete"), change("message", "n", text="t")], False),
         ([], True),
     ]
-    # Of each type the first commit claims its table and writes its state down.
+    # The first commit of each type claims its table and writes its state.
     assert _commit_both_ways(database, cut) == len(cut) - 2
 
 
 def _commit_both_ways(database: str, cut: Batches, edits: Edits | None = None) -> int:
     """How many batches were committed optimistically.
 
-    ``edits`` are written into the stream's row before the batches of these numbers.
+    ``edits`` are written into the stream's row before the batches with these numbers.
     """
     with _counting() as direct:
         optimistically = _stored_of(database, cut, edits or {})
@@ -144,7 +144,7 @@ def _commit_both_ways(database: str, cut: Batches, edits: Edits | None = None) -
 
 
 def _stored_of(database: str, cut: Batches, edits: Edits) -> dict[str, Any]:
-    """What is stored of a new stream of these batches; it is gone then."""
+    """What is stored of a new stream of these batches; the stream is removed afterwards."""
     with fresh_stream(database) as stream:
         Room.objects.using(database).create(stream=stream)
         for number, (batch, up_to_date) in enumerate(cut):
@@ -156,7 +156,7 @@ def _stored_of(database: str, cut: Batches, edits: Edits) -> dict[str, Any]:
 
 @contextmanager
 def _counting() -> Iterator[list[Any]]:
-    """The commits that were made optimistically while the block ran."""
+    """Counts the optimistic commits while the block runs."""
     done: list[Any] = []
     commit_ordinary = optimistic.commit_ordinary
 
@@ -171,7 +171,7 @@ def _counting() -> Iterator[list[Any]]:
 
 
 def _stored(stream: Stream) -> dict[str, Any]:
-    """All that is kept of a stream, but for what differs between any two."""
+    """Everything that is stored of a stream, except what differs between any two."""
     using = stream.using
     held = Stream.objects.using(using).get(pk=stream.pk)
     entries = FeedEntry.objects.using(using).filter(stream=stream)

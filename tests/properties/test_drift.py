@@ -1,5 +1,5 @@
-"""Whatever a stream sends for a column has one result,
-the same on every database and by every writer.
+"""Whatever a stream sends for a column has one result, the same on every database and with every
+writer.
 """
 
 from __future__ import annotations
@@ -44,29 +44,29 @@ DOCUMENTED = {
     "required_document": "invalid",
     "uuid": "range",
 }
-"""Where databases differ, by column:
-the code of a refusal by some of them (docs/reference/conversion.md says which and of what).
+"""Where databases differ, by column: the code with which some of them refuse
+(docs/reference/conversion.md has the details).
 """
 
 WAYS = ["fast", "orm"]
 
 Answer = tuple[dict[int, Any], dict[int, str]]
-"""What the rows hold, by key, and why changes were refused, by ordinal."""
+"""The rows' values, by key, and why changes were refused, by ordinal."""
 
 
 def test_every_column_is_tried() -> None:
-    """A column that is added to the model is drawn for."""
+    """A column that is added to the model is covered."""
     assert {field.name for field in AllFields._meta.concrete_fields} - KINDS.keys() == {"id"}
 
 
 @pytest.fixture(autouse=True)
 def no_row_is_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small updates take the way of large ones."""
+    """Makes small updates take the way of large ones."""
     monkeypatch.setattr(postgresql, "FEW", 0)
 
 
 def is_alike(field: Any, text: str) -> bool:
-    """Whether no database refuses for a documented reason what another takes."""
+    """Whether no database refuses, for a documented reason, what another accepts."""
     if field.name not in DOCUMENTED:
         return True
     try:
@@ -85,7 +85,7 @@ def is_alike(field: Any, text: str) -> bool:
 
 @contextmanager
 def undone(alias: str) -> Iterator[Stream]:
-    """A stream that is gone again afterwards, with all that it wrote."""
+    """A stream that is removed afterwards, with everything that it wrote."""
     with transaction.atomic(using=alias):
         yield Stream.objects.using(alias).create(name="drift", url="http://tests.invalid/drift")
         transaction.set_rollback(True, using=alias)
@@ -101,7 +101,7 @@ def plain(value: Any) -> Any:
 
 
 def documents_alike(value: Any) -> Any:
-    """A JSON document with each number as a double: PostgreSQL gives 1e16 back as an integer."""
+    """A JSON document with each number as a double: PostgreSQL returns 1e16 as an integer."""
     if isinstance(value, bool):
         return repr(value)
     if isinstance(value, (int, float)):
@@ -114,7 +114,7 @@ def documents_alike(value: Any) -> Any:
 
 
 def answer(stream: Stream, field: django_models.Field[Any, Any]) -> Answer:
-    """What the tables of a stream's database say."""
+    """The content of the tables of a stream's database."""
     read = documents_alike if isinstance(field, django_models.JSONField) else plain
     rows = AllFields.objects.using(stream.using).order_by("pk").values_list("pk", field.attname)
     letters = DeadLetter.objects.using(stream.using).filter(stream=stream)
@@ -125,8 +125,8 @@ def answer(stream: Stream, field: django_models.Field[Any, Any]) -> Answer:
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
 def test_each_value_has_one_result(field: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Inserted and then updated by other entities' values;
-    taken or refused, with the same code and the same value read back.
+    """Inserted and then updated by other entities' values; accepted or refused, with the same
+    code and the same value read back.
     """
     remap("thing", EntityMapping, model=AllFields, key_field="id", fields=[field.name])
 
@@ -198,7 +198,7 @@ DRIFT: list[tuple[str, str, Any]] = [
     ("document", f'{{"document": {"[" * 501}{"]" * 501}}}', "bad-json"),
     ("address", '{"address": "::ffff:1.2.3.4"}', "::ffff:1.2.3.4"),
 ]
-"""By column: the value as it comes, and what the row then holds or why the change is refused."""
+"""By column: the value as sent, and the row's value or the reason of the refusal."""
 
 
 @pytest.mark.usefixtures("writer")

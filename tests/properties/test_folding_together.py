@@ -1,5 +1,5 @@
-"""Folding the entities of a batch together gives what folding each alone gives,
-whatever their neighbours are.
+"""Folding the entities of a batch together gives the same as folding each alone, whatever their
+neighbours are.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from .support.values import KINDS, ODD, PLAIN, values_of
 pytestmark = pytest.mark.django_db(databases="__all__")
 
 Staged = tuple[str, int, bytes, bytes]
-"""Key, ordinal, what was prepared, the change."""
+"""Key, ordinal, the prepared values, the change."""
 Wire = dict[str, tuple[list[str], st.SearchStrategy[str]]]
-"""For each wire name the values that are taken, and any."""
+"""For each wire name, valid values, and any values."""
 
 
 def _fields(*names: str) -> Wire:
@@ -219,8 +219,8 @@ def _values(draw: st.DrawFn, wire: Wire, oddness: int) -> str | None:
 
 @st.composite
 def _streams(draw: st.DrawFn, wire: Wire) -> list[bytes]:
-    """Changes of a few entities, mostly of one kind and plain,
-    so that many of them can be decoded together.
+    """Changes of a few entities, mostly of one kind and plain, so that many of them can be
+    decoded together.
     """
     oddness = draw(st.sampled_from([2, 30, 100]))
     often = draw(st.sampled_from([["insert"], ["insert", "upsert", "update", "delete"]]))
@@ -254,7 +254,7 @@ def _entities(messages: list[bytes], absent: bool) -> list[EntityChanges]:
 
 
 def _facts(entity: EntityChanges) -> dict[str, Any]:
-    """All that the fold says of an entity, with the types of the values."""
+    """The complete result for an entity, with the types of the values."""
     facts = {
         name: repr(getattr(entity, name))
         for name in ("put", "deleted", "decided_at", "no_row", "absent")
@@ -298,8 +298,8 @@ def _unpacked(plan: TypePlan, staged: Staged) -> Prepared | None:
 
 
 def _read(plan: TypePlan, prepared: Prepared | None) -> tuple[str, str] | None:
-    """All that it says, with the types of the values; what was staged as a JSON reader has it,
-    which makes 0.0 of 1e-400.
+    """The complete result, with the types of the values; staged values as a JSON reader has
+    them, which makes 0.0 of 1e-400.
     """
     if prepared is None:
         return None
@@ -335,7 +335,7 @@ def test_together_as_alone(
 
 @pytest.mark.parametrize("number", [1, 1000])
 def test_plain_values_need_no_second_way(using: str, number: int) -> None:
-    """What is as its columns are is decoded together, as it comes and as it was staged."""
+    """Values that match their columns are decoded together, both as received and as staged."""
     attributes, wire = CASES["every kind"]
     remap("thing", EntityMapping, **attributes)
     plan = _plan(using)

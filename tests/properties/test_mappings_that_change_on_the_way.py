@@ -1,5 +1,5 @@
-"""Mappings that change in the middle of a stream's history:
-a reset, of the types or of all, makes the rows what the new mappings say of all of it.
+"""Mappings that change in the middle of a stream's history: after a reset, of the types or of
+all, the rows are what the new mappings make of all of it.
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ def test_a_reset_makes_up_for_it(
     places: tuple[int, int, int],
     resets: list[str],
 ) -> None:
-    """A field more of the leaves, and a new version of ``prepare`` of the branches;
-    the reset begins in the middle, with the live reader going on, and snapshots in both.
+    """A further field of the leaves, and a new version of ``prepare`` of the branches; the reset
+    begins in the middle, while the live reader continues, and snapshots occur in both.
     """
     messages, cuts = stream_of
     first, changed, reset = sorted(min(place, len(messages)) for place in places)

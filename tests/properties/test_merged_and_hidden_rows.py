@@ -1,5 +1,5 @@
-"""Rows that updates merge into, and rows that a mapping hides:
-whoever waits for them is as the fold says, and the application's data survives.
+"""Rows that updates merge into, and rows that a mapping hides: entities that wait for them end
+as in the fold, and the application's data survives.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def test_hidden_parents_and_hidden_holders(database: str, stream_of: Stream, fir
 @lenient(25)
 @given(stream_of=partial_streams(), first=st.integers(0, 8))
 def test_merged_children_and_parents(database: str, stream_of: Stream, first: int) -> None:
-    """An update keeps what it leaves out of the newest accepted value, shown or not."""
+    """For fields that it leaves out, an update keeps the newest accepted value, shown or not."""
     remap("branch", HidingBranches, update_mode="merge")
     remap("leaf", HidingLeaves, update_mode="merge")
     messages, cuts = stream_of

@@ -1,6 +1,4 @@
-"""What the database refuses takes no innocent change with it,
-however the changes were cut into batches.
-"""
+"""A refusal by the database costs no other change, however the changes were cut into batches."""
 
 from __future__ import annotations
 
@@ -22,8 +20,8 @@ pytestmark = [pytest.mark.django_db(databases="__all__"), pytest.mark.usefixture
 Answer = tuple[dict[str, tuple[int, int]], dict[str, tuple[int, str]]]
 
 _spare = st.integers(1, 5)
-# An update never mends what another broke: in one batch the database sees what they come to
-# together.
+# An update never repairs what another broke: in one batch, the database sees only the result of
+# both.
 _values = {
     "update": st.fixed_dictionaries(
         {}, optional={"inUse": st.sampled_from([50, 99, "x"]), "spare": _spare}
@@ -56,7 +54,7 @@ def answer(using: str, batches: list[list[dict[str, Any]]]) -> Answer:
 
 
 def test_merges_that_a_check_refuses(using: str) -> None:
-    """One batch says what one change after the other says."""
+    """One batch gives the same as the changes one by one."""
 
     @settings(max_examples=examples(20), deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(_changes, min_size=2, max_size=12), st.integers(0, 4))

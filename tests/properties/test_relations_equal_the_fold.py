@@ -1,5 +1,5 @@
-"""Parents and unique values:
-shown is the greatest part of the fold that can be, however the stream was cut.
+"""Parents and unique values: the largest possible part of the fold is shown, however the stream
+was cut.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PARENTS = {
     "lock": ("spare", "doorkey", False),
     "doorkey": ("lock", "lock", False),
 }
-"""Type: the field that names a parent, the parent's type, whether it may be open."""
+"""Type: the field that names a parent, the parent's type, whether it may be NULL."""
 TABLES = {
     "folder": (Folder, "key", "parent__key"),
     "team": (Team, "key", "captain__key"),
@@ -82,7 +82,7 @@ def parent_of(entity: Entity, folded: Fold) -> Entity | None:
 
 
 def closed(folded: Fold, among: set[Entity], beside: set[Entity]) -> set[Entity]:
-    """The greatest part of ``among`` whose parents are in it, or in ``beside``."""
+    """The largest part of ``among`` whose parents are in it, or in ``beside``."""
     part = set(among)
     while gone := {
         e for e in part if (p := parent_of(e, folded)) is not None and p not in part | beside
@@ -100,7 +100,7 @@ def rows(using: str) -> Fold:
 
 
 def parked_without(stream: Stream) -> set[Entity]:
-    """The parked entities; what they show meanwhile is an older row or none."""
+    """The parked entities; meanwhile they show an older row or none."""
     parked = ParkedChange.objects.using(stream.using).filter(stream=stream)
     assert not parked.filter(reason=ParkedChange.Reason.LINK).exists()
     return set(parked.values_list("type", "key"))
@@ -130,7 +130,9 @@ def clear(using: str, *tables: Any) -> None:
 
 
 def apply_all(stream: Stream, cut: list[tuple[list[dict[str, Any]], bool]]) -> list[dict[str, Any]]:
-    """Applies the batches, and what it takes to have everything shown; returns all messages."""
+    """Applies the batches, and whatever is needed to have everything shown; returns all
+    messages.
+    """
     for batch, up_to_date in cut:
         apply_batch(stream, batch, up_to_date)
     apply_batch(stream, [END], True)
@@ -142,13 +144,13 @@ def apply_all(stream: Stream, cut: list[tuple[list[dict[str, Any]], bool]]) -> l
 def test_the_greatest_closed_part_is_shown(
     database: str, cut: list[tuple[list[dict[str, Any]], bool]]
 ) -> None:
-    """Circles, lines and what hangs on them:
-    whatever has all its parents is shown, the rest is parked, nothing is refused.
+    """Circles, lines and everything attached to them: entities with all their parents are shown,
+    the rest is parked, nothing is refused.
     """
     with ring(database) as stream:
         folded = parents(apply_all(stream, cut))
         found, waiting, stale = rows(database), parked_without(stream), stale_of(stream)
-        # A row that is stale is there to be pointed to.
+        # A stale row exists, so others can point to it.
         shown = closed(folded, set(folded), stale)
         assert waiting == set(folded) - shown
         assert found.keys() == shown | stale
@@ -166,8 +168,8 @@ def test_the_greatest_closed_part_is_shown(
 def test_circles_of_unique_parents(
     database: str, cut: list[tuple[list[dict[str, Any]], bool]]
 ) -> None:
-    """Each row says what the fold says;
-    who is parked has a reason, and no parked ones could be shown as they are.
+    """Each row equals the fold; parked entities have a reason, and none of them could be shown
+    as they are.
     """
     with ring(database) as stream:
         folded = parents(apply_all(stream, cut))
@@ -224,8 +226,8 @@ _commits = st.lists(
 def test_parents_of_two_other_streams(
     database: str, commits: list[tuple[str, list[dict[str, Any]] | None]]
 ) -> None:
-    """Commits of four streams in any order, and looks at what waits:
-    in the end each child is shown whose parents are.
+    """Commits of four streams in any order, with checks for waiting changes: in the end each
+    child with shown parents is shown.
     """
     names = ["press-1", "press-2", "ring", "wire"]
     streams = {

@@ -1,4 +1,4 @@
-"""Bringing a stream again, in whatever way and cut however, writes no row that is equal already."""
+"""Sending a stream again, in whatever way and however cut, writes no row that is already equal."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ pytestmark = [
 
 @pytest.fixture
 def no_row_is_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small updates take the way of large ones."""
+    """Makes small updates take the way of large ones."""
     monkeypatch.setattr(postgresql, "FEW", 0)
 
 
 @contextmanager
 def undone(alias: str) -> Iterator[None]:
-    """What the block wrote is gone after it."""
+    """Removes afterwards what the block wrote."""
     with transaction.atomic(using=alias):
         yield
         transaction.set_rollback(True, using=alias)
@@ -51,7 +51,7 @@ cuts = st.lists(st.integers(3, 12), min_size=1, max_size=3).map(itertools.cycle)
 
 @st.composite
 def wholes(draw: st.DrawFn) -> str:
-    """A value for all columns of AllFields; at most one of it is likely to be refused."""
+    """A value for all columns of AllFields; at most one of them is likely to be refused."""
     kinds = {name: KINDS[name] for name in KINDS}
     odd = draw(st.sampled_from([None, None, None, *kinds]))
     if odd is not None:
@@ -62,8 +62,8 @@ def wholes(draw: st.DrawFn) -> str:
 
 @pytest.mark.parametrize("update_mode", ["replace", "merge"])
 def test_of_every_kind_of_column(using: str, update_mode: str) -> None:
-    """Numbers that are written otherwise, JSON, moments in other zones, refused ones:
-    what is equal stays untouched.
+    """Numbers in other spellings, JSON, moments in other zones, refused ones: equal rows stay
+    untouched.
     """
     remap(
         "thing",
@@ -113,8 +113,8 @@ def test_of_columns_that_fill_themselves(using: str) -> None:
     ]
     messages += [raw_change("parcel", f"p{number}", value) for number, value in enumerate(parcels)]
     stream = check_replays(using, messages, itertools.cycle([3, 1, 2]), Stock, Parcel)
-    # What would show that the watch sees a write: one column of one row, and the row's `auto_now`
-    # is left alone all the same.
+    # Proves that the watch notices a write: of one column of one row; the row's `auto_now` is still
+    # left alone.
     seen = dict(Stock.objects.using(using).values_list("key", "seen"))
     apply_batch(stream, [raw_change("stock", "s0", '{"amount": 8}')], True)
     assert Stock.objects.using(using).get(key="s0").amount == 8
@@ -136,7 +136,7 @@ def test_of_columns_that_fill_themselves(using: str) -> None:
 def test_of_defaults_that_are_written_loosely(
     using: str, monkeypatch: pytest.MonkeyPatch, name: str, default: Any
 ) -> None:
-    """Django takes a default of any type that its field can store."""
+    """Django accepts a default of any type that its field can store."""
     remap("thing", EntityMapping, model=AllFields, key_field="id", fields=[name, "small"])
     monkeypatch.setattr(
         AllFields._meta.get_field(name), "_get_default", lambda: default, raising=False

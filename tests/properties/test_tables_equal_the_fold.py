@@ -61,8 +61,8 @@ def test_streams_in_one_table_do_not_touch_each_other(
 def test_a_replay_changes_nothing(
     database: str, stream_items: list[Any], sizes: tuple[int, int]
 ) -> None:
-    """Folding again from the start, in other batches,
-    keeps every row with its primary key, and readers see the old rows until then.
+    """Folding again from the start, in other batches, keeps every row with its primary key, and
+    readers see the old rows until then.
     """
     stream_items = [*stream_items, END]  # so that nothing waits for it
     with fresh_stream(database) as stream:
@@ -91,8 +91,8 @@ def test_a_replay_changes_nothing(
 def test_a_replay_beside_the_live_reader(
     database: str, cut: Batches, sizes: list[int], data: st.DataObject
 ) -> None:
-    """Whoever reads when: the rows are the live reader's until the hand-over,
-    the replay's from then on, and go on from there.
+    """In whatever order they read: the rows are the live reader's until the hand-over, then the
+    replay's, and continue from there.
     """
     everything = [*(item for batch, _ in cut for item in batch), END]
     messages = [decode(encode(item)) for item in everything]
@@ -134,8 +134,8 @@ def test_a_replay_beside_the_live_reader(
 @lenient(15)
 @given(cut=batches())
 def test_verification_agrees(database: str, cut: Batches) -> None:
-    """A scratch fold of the whole stream finds no difference,
-    and finds one after a row was tampered with.
+    """A scratch fold of the whole stream finds no difference, and finds one after a row was
+    tampered with.
     """
     with fresh_stream(database) as stream:
         for batch, up_to_date in cut:
@@ -162,8 +162,8 @@ def test_verification_agrees(database: str, cut: Batches) -> None:
 def test_a_crash_at_any_statement_is_resumed(
     database: str, cut: Batches, data: st.DataObject
 ) -> None:
-    """A commit that dies at any of its statements leaves nothing behind,
-    and the next attempt goes through.
+    """A commit that dies at any of its statements leaves nothing behind, and the next attempt
+    succeeds.
     """
     with fresh_stream(database) as stream:
         for batch, up_to_date in cut:

@@ -1,5 +1,5 @@
-"""However the stream is cut:
-the rows are the fold's, and nobody's columns, keys or rows are lost on the way.
+"""However the stream is cut: the rows are the fold's, and nobody's columns, keys or rows are
+lost on the way.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ pytestmark = [
 def test_rows_and_what_the_application_has_in_them(
     database: str, stream_of: tuple[list[dict[str, Any]], list[int]], first: int
 ) -> None:
-    """Parents, unique values and both: the fold's rows;
-    primary keys, columns and rows of the application survive.
+    """Parents, unique values and both: the fold's rows; primary keys, columns and rows of the
+    application survive.
     """
     messages, cuts = stream_of
     first, messages = min(first, len(messages)), [*messages, END]
@@ -72,9 +72,10 @@ def test_a_stale_row_yields_to_one_that_is_its_own_parent(database: str) -> None
 def test_a_batch_takes_no_more_than_its_messages_one_by_one(
     database: str, stream_of: tuple[list[dict[str, Any]], list[int]], first: int
 ) -> None:
-    """Rows of the application that survive when each message is a commit survive in any batch.
+    """Rows of the application that survive with a commit for each message survive in any batch.
 
-    The application adds them when both have the same rows, the older ones of waiting entities too.
+    The application adds them when both have the same rows, including the older ones of waiting
+    entities.
     """
     messages, cuts = stream_of
     first, messages = min(first, len(messages)), [*messages, END]
@@ -83,7 +84,7 @@ def test_a_batch_takes_no_more_than_its_messages_one_by_one(
         _, single = run(stream, messages, list(range(len(messages))), first)
     with grove(database) as stream:
         _, batched = run(stream, messages, cuts, first)
-        # Who has a contested value may differ; whoever is shown in both has kept what it had.
+        # A contested value may go to either; entities that are shown in both have kept their data.
         shown = {key for kind, key in single.rows.keys() & batched.rows.keys() if kind == "leaf"}
         assert single.marked & shown <= batched.marked
 
@@ -102,8 +103,8 @@ def test_protected_rows_go_when_nothing_protects_them(
     guarded: set[str],
     freed: int,
 ) -> None:
-    """Until then they stay whole, whatever else goes on; afterwards the rows are the fold's,
-    whether the stream goes on meanwhile or not.
+    """Until then they stay complete, whatever else happens; afterwards the rows are the fold's,
+    whether or not the stream continues meanwhile.
     """
     messages, cuts = stream_of
     first, messages = min(first, len(messages)), [*messages, END]

@@ -1,5 +1,5 @@
-"""Two streams in one table, with values that are unique across both:
-each is its own fold, and who waits loses to a row that is shown.
+"""Two streams in one table, with values that are unique across both: each is its own fold, and
+entities that wait lose to a shown row.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _batches = st.lists(
     ),
     max_size=10,
 )
-"""The stream, the messages, and whether its tail is reached behind them."""
+"""The stream, the messages, and whether they reach its tail."""
 
 
 @contextmanager
@@ -82,7 +82,7 @@ def rooms(using: str) -> Iterator[dict[str, Stream]]:
 def test_each_is_its_own_fold(
     database: str, commits: list[tuple[str, list[dict[str, Any]], bool]]
 ) -> None:
-    """A boss is the same stream's, an e-mail address is one person's of both."""
+    """A boss belongs to the same stream, an e-mail address to one person of both."""
     commits = [*commits, *((name, [END], True) for name in NAMES)]
     with rooms(database) as streams:
         for name, batch, up_to_date in commits:

@@ -1,5 +1,5 @@
-"""Unique values, however a model declares them:
-who is shown is as the fold says, and who is parked loses to a row that is.
+"""Unique values, however a model declares them: shown entities equal the fold, and parked ones
+lose to a shown row.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ Cut = list[tuple[list[dict[str, Any]], bool]]
 class Kind(NamedTuple):
     """A way to declare unique values.
 
-    ``columns`` make the model; ``values`` are what the wire says; ``meet`` tells of two values
-    whether no table can hold both; ``stored`` is what the row holds of one.
+    ``columns`` make the model; ``values`` are given on the wire; ``meet`` says whether no table can
+    hold both of two values; ``stored`` is the row's value for one.
     """
 
     columns: Callable[[], dict[str, Any]]
@@ -65,7 +65,7 @@ def unique(*arguments: Any, **options: Any) -> Callable[[], dict[str, Any]]:
 
 
 def same(*names: str) -> Callable[[Value, Value], bool]:
-    """Whether all of these columns hold the same, and none of them NULL."""
+    """Whether all of these columns are equal, and none of them NULL."""
     return lambda one, other: all(
         one[name] is not None and one[name] == other[name] for name in names
     )
@@ -223,7 +223,7 @@ def _plain(value: Any) -> Any:
 
 
 class Hidden(models.Manager):
-    """The application looks at none of the rows."""
+    """The application changes none of the rows."""
 
     def get_queryset(self) -> Any:
         return super().get_queryset().none()
@@ -318,7 +318,7 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "alias"), CASES)
 def test_who_is_parked_loses_to_a_row_that_is_shown(name: str, alias: str) -> None:
-    """And all others are what the stream says, whatever came before."""
+    """All others equal the stream, whatever came before."""
     kind = KINDS[name]
     with model_of(kind, alias) as model:
 

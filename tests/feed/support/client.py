@@ -12,9 +12,8 @@ __all__ = ["Client"]
 
 
 class Client:
-    """Holds the state that frames make.
-
-    ``offset`` is the last frame's token, ``frames`` all it has seen.
+    """Holds the state that frames result in. ``offset`` is the last frame's token, ``frames``
+    are all it has seen.
     """
 
     def __init__(self) -> None:
@@ -30,7 +29,7 @@ class Client:
         self.fold_frame(json.loads(text))
 
     def fold_frame(self, frame: dict[str, Any]) -> None:
-        """Applies one frame, and holds that it is one."""
+        """Applies one frame, and asserts that it is well-formed."""
         assert set(frame) == {"items", "offset", "upToDate"}
         for item in frame["items"]:
             headers = item["headers"]
@@ -53,7 +52,7 @@ class Client:
         self.offset, self.up_to_date = frame["offset"], frame["upToDate"]
 
     async def read_until(self, frames: AsyncIterator[str], done: Callable[[Client], bool]) -> None:
-        """Folds frames until `done` says so."""
+        """Folds frames until `done` returns true."""
         while not done(self):
             try:
                 self.fold(await anext(frames))

@@ -1,5 +1,5 @@
-"""Commits as the consumer makes them, without a consumer:
-rows, feed entry and revision in one transaction.
+"""Commits as the consumer makes them, without a consumer: rows, feed entry and revision in one
+transaction.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def commit(
     tell: Sequence[LoggedChange] = (),
     status: str | None = None,
 ) -> tuple[int, bytes]:
-    """Commits `changes`, (type, key) to value or None for a delete;
-    returns the revision and what the bell takes along.
+    """Commits `changes`, (type, key) to value or None for a delete; returns the revision and what
+    the bell carries.
 
-    A txid that is a text concerns all of the changes.
+    A txid that is a text belongs to all of the changes.
     """
     using = stream.using
     with transaction.atomic(using=using):
@@ -96,7 +96,7 @@ def message(text: str, likes: int | None = None) -> dict[str, Any]:
 
 
 def shown(stream: Stream) -> Changes:
-    """What the tables hold of the stream."""
+    """The stream's rows in the tables."""
     using = stream.using
     state: Changes = {
         ("message", row.key): {"text": row.text, "likes": row.likes, "isEdited": row.edited}

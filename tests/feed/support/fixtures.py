@@ -1,4 +1,4 @@
-"""Fixtures of whoever tests the feed or what serves it, for the conftests to load."""
+"""Fixtures for tests of the feed or of what serves it, for conftests to load."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["configure", "fresh_layers"]
 
 @pytest.fixture(autouse=True)
 def fresh_layers() -> Iterator[None]:
-    """No channel layer, and no silence of the bell, outlives its test."""
+    """Resets the channel layer, and the bell's silence, after each test."""
     from durable_state.feed import bell
 
     yield

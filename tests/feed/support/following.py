@@ -19,7 +19,7 @@ __all__ = ["Follower", "everything", "follow"]
 
 
 def everything(stream: Stream, types: Collection[str] = ()) -> Audience:
-    """The audience that may see all rows, of `types` or of all."""
+    """An audience that may see all rows, of `types` or of all."""
     mappings = [
         each for each in registry.for_stream(stream.name) if not types or each.entity_type in types
     ]
@@ -44,7 +44,7 @@ class Follower:
         return self.client
 
     async def until_revision(self, revision: int) -> Client:
-        """Reads until the commit `revision` is in, and nothing is missing."""
+        """Reads until the commit `revision` has arrived, and nothing is missing."""
         return await self.until(
             lambda client: client.up_to_date and client.offset.endswith(f".{revision}")
         )
@@ -58,8 +58,8 @@ async def follow(
     audience: Callable[[], Audience | None] | None = None,
     client: Client | None = None,
 ) -> AsyncIterator[Follower]:
-    """Subscribes to the stream,
-    with an audience that may see everything unless another one is given.
+    """Subscribes to the stream, with an audience that may see everything unless another is
+    given.
     """
     make = sync_to_async(audience or (lambda: everything(stream)))
     first = await make()

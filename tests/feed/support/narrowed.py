@@ -14,7 +14,7 @@ __all__ = ["popular", "seen"]
 
 
 def popular(stream: Stream) -> Audience:
-    """All settings, and of the messages those with more than ten likes."""
+    """All settings, and the messages with more than ten likes."""
     messages, settings = (
         registry.find("message", stream.name),
         registry.find("setting", stream.name),
@@ -31,7 +31,7 @@ def popular(stream: Stream) -> Audience:
 
 
 def seen(stream: Stream) -> dict[tuple[str, str], Any]:
-    """What that audience sees of the tables."""
+    """The rows in the tables that this audience sees."""
     return {
         name: value
         for name, value in shown(stream).items()

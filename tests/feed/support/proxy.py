@@ -1,5 +1,5 @@
-"""A TCP proxy that a test can cut:
-what it stands for is then down, or hangs, as far as anyone can tell.
+"""A TCP proxy that a test can cut: the server behind it is then down, or hangs, as far as anyone
+can tell.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ __all__ = ["Proxy"]
 
 
 class Proxy:
-    """Forwards to `host:port` while it is `up`;
-    refuses connections when it is not; swallows everything while it `hangs`.
+    """Forwards to `host:port` while it is `up`; otherwise refuses connections; swallows
+    everything while it `hangs`.
     """
 
     def __init__(self, host: str, port: int) -> None:

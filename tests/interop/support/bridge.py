@@ -1,8 +1,8 @@
 """Lets the public conformance suite write into Django's streams and read what it wrote.
 
 A ``PUT`` or ``POST`` becomes a commit of the real materializer: each piece of the stream is an
-entity of its own, keyed by its place. A ``GET`` or ``HEAD`` goes to Django as it is, and of the
-answer only the items are turned back into the pieces: status, offsets and headers stay Django's.
+entity of its own, keyed by its position. A ``GET`` or ``HEAD`` goes to Django unchanged. Only the
+items of the answer are turned back into the pieces: status, offsets and headers stay Django's.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Written:
 
     @property
     def is_text(self) -> bool:
-        """Whether its pieces are text in events."""
+        """Whether its pieces are sent as text in events."""
         return self.content_type.lower().startswith("text/")
 
 
@@ -135,7 +135,7 @@ class Bridge:
         ]
 
     def _asked(self, scope: Any, written: Written | None) -> Any:
-        """The request as Django gets it."""
+        """The request for Django."""
         name = "none" if written is None else written.name
         path = f"/api/state/streams/{name}/feed/"
         headers = [*scope["headers"], (b"authorization", b"Basic " + self._credentials)]

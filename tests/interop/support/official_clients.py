@@ -1,4 +1,4 @@
-"""The official JavaScript clients in a Node process, asked line by line."""
+"""The official JavaScript clients in a Node process, controlled line by line."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class OfficialClients:
         self._ask(open=name, kind=kind, url=url, live=live, **details)
 
     def missing(self, name: str, txids: list[str], seconds: float = 5) -> list[str]:
-        """Those of the transactions that the reader waited for in vain."""
+        """The transactions that the reader waited for in vain."""
         found: list[str] = self._ask(**{"await": name}, txids=txids, ms=seconds * 1000)
         return found
 
     def entities(self, name: str) -> Entities:
-        """What the reader holds."""
+        """The reader's state."""
         return {(each[0], each[1]): each[2] for each in self._ask(dump=name)}
 
     def close(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Putting messages on a real stream, from a test that is not async."""
+"""Appends messages to a real stream, from a test that is not async."""
 
 from __future__ import annotations
 
@@ -22,9 +22,7 @@ def make(url: str, content_type: str = "application/json") -> None:
 
 
 def publish(url: str, *messages: Any) -> None:
-    """Appends the messages in one request,
-    to a stream that is created first where there is none.
-    """
+    """Appends the messages in one request, and creates the stream first if it is missing."""
 
     async def run() -> None:
         async with open_client() as client:

@@ -1,4 +1,4 @@
-"""Settings for commands that run as processes of their own: a database in the directory SCRATCH."""
+"""Settings for commands that run as separate processes: a database in the directory SCRATCH."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values for each kind of column, what conversion makes of them, and when they are the same."""
+"""Values for each kind of column, what conversion makes of them, and when they are equal."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ FIELDS = [field for field in AllFields._meta.concrete_fields if field.name != "i
 
 
 def accepted(field: models.Field[Any, Any], raws: list[Any], using: str | None) -> list[Any]:
-    """The values that conversion makes of the acceptable ones;
-    nothing but Refused may come out of it, with a storable reason.
+    """What conversion makes of the acceptable values; it may raise only Refused, with a storable
+    reason.
     """
     values, refusals = [], []
     for raw in raws:
@@ -96,7 +96,7 @@ def accepted(field: models.Field[Any, Any], raws: list[Any], using: str | None) 
 
 
 def assert_same(field: models.Field[Any, Any], value: Any, found: Any) -> None:
-    """Equal in value, and in type where the type is Python's (JSON has one kind of number only)."""
+    """Equal in value, and in type if the type is Python's (JSON has one kind of number)."""
     # A model instance cannot tell JSON's null from NULL.
     assert same(field, JSON_NULL if found is None and value is JSON_NULL else found, value), (
         value,

@@ -1,6 +1,5 @@
-"""A project in another time zone, as a process of its own.
-
-`python -m tests.materializer.support.elsewhere SETTINGS_AS_JSON` prints what it sees as JSON.
+"""A project in another time zone, as its own process. `python -m
+tests.materializer.support.elsewhere SETTINGS_AS_JSON` prints what it sees as JSON.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ MOMENTS = {
     "summer": "2024-07-01T12:00:00Z",
     "winter": "2024-01-01T00:30:00.123456+09:00",
     "before": "1999-12-31T23:59:59-05:00",
-    "twice": "2024-11-03T05:30:00Z",  # in New York the first of two half past one
+    "twice": "2024-11-03T05:30:00Z",  # in New York, the first of two half past one
 }
 
 
@@ -102,12 +101,12 @@ def look(alias: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """The settings are those of the test suite but for what is given."""
+    """The settings of the test suite, with the given changes."""
     import django
     from django.conf import settings
 
     project = json.loads(sys.argv[1])
-    os.environ["TZ"] = project["TIME_ZONE"]  # as Django does where the settings are a module
+    os.environ["TZ"] = project["TIME_ZONE"]  # as Django does with a settings module
     time.tzset()
     settings.configure(
         SECRET_KEY="tests",

@@ -1,4 +1,4 @@
-"""A stream of branches and leaves, whose rows the application writes in too."""
+"""A stream of branches and leaves, whose rows the application also writes."""
 
 from __future__ import annotations
 

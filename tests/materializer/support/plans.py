@@ -1,6 +1,4 @@
-"""How the rows of a mapping are written:
-of one that nobody has registered, or whose model has changed.
-"""
+"""Writes the rows of a mapping that is not registered, or whose model has changed."""
 
 from __future__ import annotations
 
@@ -53,7 +51,7 @@ def put(plan: TypePlan, rows: dict[Any, dict[str, Any]]) -> list[str]:
 
 
 def forget_compiled() -> None:
-    """Has all mappings compiled anew, as a process does that starts after a model has changed."""
+    """Compiles all mappings anew, as in a process that starts after a model has changed."""
     for compile_once in (
         converter,
         plain._staged_shape,

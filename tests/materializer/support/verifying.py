@@ -1,4 +1,4 @@
-"""What `verify` finds, without reading a stream again."""
+"""The result of `verify`, without reading a stream again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Python in a process of its own, where packages, settings and environment are what a test says."""
+"""Python in a separate process, with the packages, settings and environment of a test."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ Stream.objects.create(name="chat", url="http://host.test/c")
 request = RequestFactory().get("/", headers={"Authorization": "Bearer t"})
 print(metrics(request).content.decode())
 """
-"""Prints what is scraped from one database that is there, with a stream, and one that is not."""
+"""Prints the metrics of one database that exists, with a stream, and of one that does not."""
 
 
 def run_python(code: str, **environment: str) -> str:
-    """What the process prints; it must end well."""
+    """The output of the process, which must succeed."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         cwd=Path(__file__).parents[3],

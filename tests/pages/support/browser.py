@@ -1,4 +1,4 @@
-"""What tests do with a live page in a browser."""
+"""Helpers for tests of a live page in a browser."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FOLLOW = """async () => {
   chat.on("status", ({ state }) => states.push(state));
   await chat.ready;
 }"""
-"""A page's script: follows the messages of "chat", and notes what it is told."""
+"""A page's script: follows the messages of "chat", and records what it receives."""
 
 
 def url(site: Site, path: str) -> str:
@@ -33,6 +33,6 @@ def shell(site: Site, code: str) -> None:
 
 
 def allow(site: Site, allowed: bool) -> None:
-    """Makes the visitor a superuser, or nobody who may see anything."""
+    """Makes the visitor a superuser, or a user who may see nothing."""
     made = f"User.objects.update(is_superuser={allowed})"
     shell(site, f"from django.contrib.auth.models import User; {made}")

@@ -1,4 +1,4 @@
-"""The fold of the design, for mappings whose answer to each value is told by a function."""
+"""The fold of the design, for mappings whose result for each value is given by a function."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Entity = tuple[str, str]
 Fold = dict[Entity, Any]
 """The values that the stream holds, by entity."""
 ValueOf = Callable[[dict[str, Any], Any], Any]
-"""What a mapping makes of a message, and of what the entity was before (None: nothing).
+"""What a mapping makes of a message, and of the entity's value before (None: nothing).
 
 None: the entity has no row; REFUSED: it stays as it was.
 """
 
 
 def verbatim(message: dict[str, Any], before: Any) -> Any:
-    """Every change is accepted, and replaces what was there."""
+    """Every change is accepted, and replaces the value before."""
     return message["value"]
 
 

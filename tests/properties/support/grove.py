@@ -1,5 +1,5 @@
-"""Branches with leaves, and what the application has there:
-random streams of them, what their tables show, and what must be true of it.
+"""Branches with leaves, and the application's data beside them: random streams, what their
+tables show, and what must be true of it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ TABLES: list[Any] = [Mark, Guard, Leaf, Branch, City, Country, Sign]
 
 
 class Seen(NamedTuple):
-    """What the tables show, and what the application has there."""
+    """The shown rows, and the application's data beside them."""
 
     rows: Fold
     stale: set[Entity]
@@ -93,8 +93,8 @@ def streams(
 def held_throughout(
     messages: list[dict[str, Any]], start: int, value_of: ValueOf = verbatim
 ) -> set[Entity]:
-    """The entities that the stream held after the first ``start`` messages,
-    and after each later one.
+    """The entities that the stream held after the first ``start`` messages, and after each later
+    one.
     """
     held = set(fold(messages[:start], value_of))
     for end in range(start, len(messages) + 1):
@@ -154,8 +154,8 @@ def run(
     guarded: AbstractSet[str] = frozenset(),
     freed: int = -1,
 ) -> tuple[Seen, Seen]:
-    """Applies the messages, the first ones alone;
-    what is seen when the application has added its own, and at the end.
+    """Applies the messages, the first ones separately; returns the state once the application has
+    added its own data, and at the end.
 
     The guarded leaves are protected until ``freed`` messages were applied, or to the end.
     """
@@ -199,9 +199,7 @@ UNIQUE = {
 
 
 def check_rows(seen: Seen, folded: Fold) -> None:
-    """Each entity is shown as the fold has it, or parked for a reason that holds;
-    nothing else is there.
-    """
+    """Each entity is shown as in the fold, or parked for a valid reason; nothing else is there."""
     shown = {e: value for e, value in seen.rows.items() if e not in seen.stale}
     assert shown.keys() | seen.waiting.keys() == folded.keys()
     assert not shown.keys() & seen.waiting.keys()
@@ -224,8 +222,8 @@ def check_rows(seen: Seen, folded: Fold) -> None:
 
 
 def check_identities(before: Seen, after: Seen, held: set[Entity]) -> None:
-    """Who was there and was held by the stream all the time has its primary key
-    and the application's columns.
+    """Entities that existed and were held by the stream all the time have kept primary key and
+    application columns.
     """
     for entity in held & before.identities.keys() & after.identities.keys():
         assert after.identities[entity] == before.identities[entity], entity

@@ -30,6 +30,6 @@ class HidingLeaves(LeafMapping):
 
 
 def hiding(message: dict[str, Any], before: Any) -> Any:
-    """What mappings that hide make of a message."""
+    """What mappings that hide rows make of a message."""
     name, hidden = HIDDEN[message["type"]]
     return None if message["value"].get(name) == hidden else message["value"]

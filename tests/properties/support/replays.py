@@ -1,4 +1,4 @@
-"""Brings a stream again in each way that there is, and sees that nothing is written."""
+"""Sends a stream again in each possible way, and checks that nothing is written."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ Way = Callable[[Stream, list[bytes], Callable[[Sequence[Any]], None]], None]
 
 @contextmanager
 def nothing_written(stream: Stream, *tables: type[models.Model]) -> Iterator[None]:
-    """No statement writes the tables, no row moves,
-    no entry of the feed lists a change, and nobody is told of one.
+    """No statement writes the tables, no row moves, no entry of the feed lists a change, and
+    nobody is told of one.
     """
     alias = stream.using
     names = "|".join(re.escape(table._meta.db_table) for table in tables)
@@ -55,9 +55,7 @@ def nothing_written(stream: Stream, *tables: type[models.Model]) -> Iterator[Non
 
 
 def rows(table: type[models.Model], alias: str) -> list[Any]:
-    """All columns of all rows;
-    on PostgreSQL also which version of the row it is, and where it lies.
-    """
+    """All columns of all rows; on PostgreSQL also the version of the row, and its place on disk."""
     where = "xmin, ctid, " if alias == "postgres" else ""
     with connections[alias].cursor() as cursor:
         cursor.execute(
@@ -77,7 +75,7 @@ def once_more(
 def as_a_snapshot(
     stream: Stream, messages: list[bytes], bring: Callable[[Sequence[Any]], None]
 ) -> None:
-    """A complete dump of what is there."""
+    """A complete dump of the current state."""
     bring([START, *messages, END])
 
 
@@ -114,7 +112,7 @@ def check_replays(
     *tables: type[models.Model],
     ways: Sequence[Way] = WAYS,
 ) -> Stream:
-    """Brings the messages, then again in each way; the stream, with what it left."""
+    """Sends the messages, then again in each way; yields the stream, with the state it left."""
     stream = Stream.objects.using(alias).create(name="office", url="http://tests.invalid/office")
 
     def bring(some: Sequence[Any]) -> None:

@@ -93,7 +93,7 @@ items = st.lists(
 def cut_anywhere(
     draw: st.DrawFn, messages: st.SearchStrategy[list[Any]]
 ) -> list[tuple[list[Any], bool]]:
-    """The messages in batches, each with whether the tail is reached behind it."""
+    """The messages in batches, each with whether it reaches the tail."""
     left, cut = draw(messages), []
     while left:
         size = draw(st.integers(1, len(left)))

@@ -1,5 +1,5 @@
-"""Values as they may stand in a stream, byte for byte:
-what JSON allows, however odd, and some of what it does not.
+"""Values as they may occur in a stream, byte for byte: whatever JSON allows, however odd, and
+some that it does not.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ ODD: list[str] = [
     '{"a": {"b": [1.0, true, null, "\\u0000"]}}',
     "[" * 30 + "]" * 30,
     "[" * 600 + "]" * 600,
-    # No JSON, or none that msgspec reads.
+    # Not JSON, or not readable by msgspec.
     '"\\ud800"',
     "NaN",
     "Infinity",
@@ -74,7 +74,7 @@ def _texts(*more: str) -> st.SearchStrategy[str]:
 
 
 def _written(integers: st.SearchStrategy[int], places: int) -> st.SearchStrategy[str]:
-    """Numbers with digits behind the point, zeros at the end among them, as number and as text."""
+    """Numbers with digits after the point, including trailing zeros, as number and as text."""
     return st.builds(
         lambda whole, digits, quoted: f'"{whole}{digits}"' if quoted else f"{whole}{digits}",
         integers,
@@ -188,7 +188,7 @@ KINDS: dict[str, st.SearchStrategy[str]] = {
     "required_document": _document_odds,
     **{name: st.sampled_from([_dumped(text) for text in texts]) for name, texts in _quoted.items()},
 }
-"""For each column of AllFields what it takes, or nearly."""
+"""For each column of AllFields, values that it accepts, or nearly."""
 
 
 PLAIN: dict[str, list[str]] = {
@@ -211,9 +211,9 @@ PLAIN: dict[str, list[str]] = {
 }
 PLAIN["required_document"] = PLAIN["document"]
 PLAIN |= {name: ["0", "1", "300", "-0"] for name in KINDS.keys() - PLAIN.keys()}
-"""For each column of AllFields what it takes for certain."""
+"""For each column of AllFields, values that it certainly accepts."""
 
 
 def values_of(name: str) -> st.SearchStrategy[str]:
-    """JSON texts for a column: mostly what it may take, among it what no column does."""
+    """JSON texts for a column: mostly ones that it may accept, and some that no column does."""
     return KINDS[name] | KINDS[name] | KINDS[name] | st.sampled_from(ODD)
