@@ -70,7 +70,7 @@ class LiveTarget:
         # A release that runs at the same time would set older columns on the same object.
         async with self._holding.gate.lock:
             await self._threads.run(stream.refresh_from_db, using=stream.using)
-        stream.clear_at = None  # in a restored database, the revision may be another one
+        stream.left = None  # in a restored database, the revision may be another one
 
         if stream.paused or stream.status in (Status.HALTED, Status.NEEDS_RESET):
             return False

@@ -22,7 +22,7 @@ from durable_state.models import (
     TypeState,
 )
 
-__all__ = ["StreamFacts", "asking_facts", "locking_row", "read_facts"]
+__all__ = ["StreamFacts", "asking_facts", "columns_read", "locking_row", "read_facts"]
 
 COMMITTED = {
     *("offset", "skip", "ordinal", "checkpoint", "rate", "moved_at", "up_to_date_at"),
@@ -39,7 +39,7 @@ OF_TYPE = [
 """In their order."""
 READER = RowReader([*OF_STREAM, *OF_TYPE])
 
-_columns_read = attrgetter(*(field.attname for field in OF_STREAM))
+columns_read = attrgetter(*(field.attname for field in OF_STREAM))
 
 
 class StreamFacts(NamedTuple):
@@ -60,7 +60,7 @@ class StreamFacts(NamedTuple):
     is_clear: bool
     """Whether nothing is parked, no letter is about these entities, and none is to be retried."""
 
-    is_empty_handed: bool
+    has_nothing: bool
     """Whether nothing is parked, and there is no letter at all."""
 
 
@@ -72,14 +72,14 @@ def locking_row(database: Database, stream: Stream) -> list[Statement]:
     return [(f"SELECT id FROM {table} WHERE id = %s FOR UPDATE", [stream.pk])]
 
 
-def asking_facts(stream: Stream, direct: DirectChanges) -> Statement:
+def asking_facts(stream: Stream, direct: DirectChanges, *, is_clear: bool) -> Statement:
     """Asks for what ``read_facts`` takes, if the stream's revision is still as it was read.
 
-    Changes are parked and letters written only in transactions that raise the revision, so a stream
-    that had none at its revision is not asked again: the questions cost most of the planning.
+    If it ``is_clear`` at that revision that nothing is parked or in a letter, that is not asked:
+    planning these questions takes the server longer than all others.
     """
     types, tables = direct.type_digests, direct.tables
-    entities = None if stream.clear_at == stream.revision else direct.entity_digests
+    entities = None if is_clear else direct.entity_digests
     count = None if entities is None else len(entities)
     sql = _facts_sql(stream.using, len(types), count, len(tables))
     obstacles = [] if entities is None else [*entities, PROTECTED]
@@ -92,7 +92,7 @@ def read_facts(database: Database, stream: Stream, answer: Answer) -> StreamFact
     if not rows:
         return None
     first, end = len(OF_STREAM), len(OF_STREAM) + len(OF_TYPE)
-    is_as_read = rows[0][:first] == _columns_read(stream)
+    is_as_read = rows[0][:first] == columns_read(stream)
     types = {}
     for each in rows:
         digest, fingerprint, sample = each[first:end]

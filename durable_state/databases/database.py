@@ -54,6 +54,10 @@ class Database:
     types_parameters = True
     """Whether a parameter in a SELECT has the type that its column would give it."""
 
+    row_version: str | None = None
+    """An expression for the version of a row, which every change of the row changes, if the
+    database has one. Then ``insisting`` works too."""
+
     holds_unique_without_gaps = True
     """Whether streams can insert neighbouring values of a unique index at the same time."""
 
@@ -134,6 +138,10 @@ class Database:
         The first that fails raises, and no later one is run.
         """
         return run_each(self.connection, statements)
+
+    def insisting(self, conditions: Sequence[Statement]) -> Statement:
+        """A statement that raises DataError unless all these conditions hold."""
+        raise NotImplementedError
 
     def snapshot_options(self) -> dict[str, Any] | None:
         """The options of a connection whose transactions see one snapshot each; None if there are

@@ -79,11 +79,15 @@ def updating_row(
     model: type[models.Model],
     columns: Mapping[str, Any],
     where: Mapping[str, Any],
+    returning: str | None = None,
 ) -> Statement:
-    """Sets columns, by field name, of the row that matches ``where``."""
-    says = model, *columns, "WHERE", *where
+    """Sets columns, by field name, of the row that matches ``where``; gives the expression
+    ``returning`` of it.
+    """
+    says = model, *columns, "WHERE", *where, "RETURNING", returning
     if says not in database.texts:
-        database.texts[says] = _update_sql(database, model, columns, where)
+        text = _update_sql(database, model, columns, where)
+        database.texts[says] = text if returning is None else f"{text} RETURNING {returning}"
     values = _parameters(database, model, columns)
     return database.texts[says], [*values, *_parameters(database, model, where)]
 

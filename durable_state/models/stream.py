@@ -227,9 +227,9 @@ class Stream(Progress):
         # Finds followed and new streams without going through all that wait for their doorbells.
         indexes = [models.Index(fields=["live", "status"], name="durable_state_stream_live")]
 
-    clear_at: int | None = None
-    """No column. The revision at which this object's last commit found nothing parked and no dead
-    letter; None where that is not known.
+    left: Any = None
+    """No column. What this object's last commit left for the next one, by
+    ``consumer/expectation.py``.
     """
 
     def __str__(self) -> str:

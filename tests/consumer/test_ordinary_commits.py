@@ -43,6 +43,7 @@ def test_how_often_the_database_is_called(database: str, add_stream: Callable[..
         apply_batch(stream, known, True)
 
     for items in ORDINARY:
+        stream.left = stream.left._replace(met_rows=True)  # or new rows would not be looked for
         assert _calls(stream, items) == CALLS[connections[database].vendor], items
 
 
@@ -79,14 +80,14 @@ def test_a_letter_is_met_after_commits_that_met_none(
     stream = add_stream(using=database)
     apply_batch(stream, [message("known", "a")], True)
     apply_batch(stream, [message("known", "b", "update")], True)
-    assert stream.clear_at == stream.revision
+    assert stream.left.is_clear
     apply_batch(stream, [message("m", "x" * 21)], True)
     apply_batch(stream, [message("known", "c", "update")], True)
-    assert stream.clear_at is None
+    assert not stream.left.is_clear
     apply_batch(stream, [message("m", "short")], True)
     assert not DeadLetter.objects.using(database).exists()
     apply_batch(stream, [message("known", "d", "update")], True)
-    assert stream.clear_at == stream.revision
+    assert stream.left.is_clear
 
 
 @pytest.mark.parametrize("item", [message("m", "b"), START])

@@ -28,7 +28,8 @@ TypeFacts = Mapping[str, tuple[str, dict[str, Any]]]
 class DirectChanges:
     """Writes the changes of a batch, if all of them are ordinary.
 
-    Once the statements that write them are made, ``outcome`` says what became of them.
+    Once the statements that write them are made, ``outcome`` says what became of them, and
+    ``learned`` holds the facts of the types that they change.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class DirectChanges:
         settings = get_settings()
         self.outcome = Outcome(settings.feed_entry_rows, settings.feed_value_rows)
         self.outcome.txids |= batch.txids
+        self.learned: dict[str, tuple[str, dict[str, Any]]] = {}
         self.database = batch.plans.database
         self._stream = stream
         self._samples = batch.samples
@@ -75,6 +77,18 @@ class DirectChanges:
         outcome = self.outcome
         return all(deleted or name in outcome.written for name, deleted in outcome.changes.items())
 
+    @property
+    def are_new(self) -> bool:
+        """Whether all rows are to be inserted, and name no parents."""
+        return all(each.are_new for each in self._ordinary)
+
+    @property
+    def met_rows(self) -> bool | None:
+        """Whether any of the rows to insert was there; None if none is to be inserted."""
+        if not any(each.inserted for each in self._ordinary):
+            return None
+        return any(each.met_rows for each in self._ordinary)
+
     def reading(self) -> list[Statement]:
         """Statements that read all rows that the changes concern. Raises: Unusual."""
         return [statement for each in self._ordinary for statement in each.reading()]
@@ -96,5 +110,6 @@ class DirectChanges:
             raise Unusual
         sample = Sample.of(stored)
         if sample.learn(self._samples[plan.type]):
+            self.learned[digest] = fingerprint, sample.to_json()
             where = {"stream": self._stream.pk, "digest": digest}
             yield updating_row(plan.database, TypeState, {"sample": sample.to_json()}, where)

@@ -16,6 +16,7 @@ from ..compiled import PlannedField
 from ..plan import TypePlan, Values
 from ..rows.row import ExistingRow, RowWrite
 from ..rows.rows import changing, deferred_checks, existing_row, row_write
+from .ordinary import is_inserted
 from .statements import (
     deleting,
     inserting,
@@ -41,6 +42,14 @@ class DirectEntities:
             if (names := self._named(planned))
         ]
         _ = plan.scope  # may be a query, which should not run within the transaction
+        self.inserted = [each.key for each in entities if is_inserted(each)]
+        self.met_rows = False
+        """Whether any of the rows to insert was there."""
+
+    @property
+    def are_new(self) -> bool:
+        """Whether all their rows are to be inserted, and name no parents."""
+        return not self._parents and len(self.inserted) == len(self.entities)
 
     def reading(self) -> Iterator[Statement]:
         """Statements that read the entities' rows, and the parents that they name.
@@ -62,6 +71,7 @@ class DirectEntities:
         """
         plan, existing = self.plan, self._existing(next(answers))
         parents = {planned: self._found(planned, next(answers)) for planned, _, _ in self._parents}
+        self.met_rows = not existing.keys().isdisjoint(self.inserted)
         wanted = [
             self._write(each, parents, existing) for each in self.entities if each.put is not None
         ]

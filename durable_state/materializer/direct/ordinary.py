@@ -9,7 +9,7 @@ from ..batch.prepared_batch import PreparedBatch
 from ..changes import is_awaited_elsewhere
 from ..plan import TypePlan
 
-__all__ = ["find_ordinary"]
+__all__ = ["find_ordinary", "is_inserted"]
 
 FEW = 50
 """Most entities of one batch; more are better written in bulk."""
@@ -35,13 +35,13 @@ def find_ordinary(batch: PreparedBatch) -> list[tuple[TypePlan, list[EntityChang
             return None
         if not database.has_unique_constraints(plan.mapping.model):
             return None  # the fold compares the values itself
-        if any(map(_is_inserted, entities)) and is_awaited_elsewhere(plan):
+        if any(map(is_inserted, entities)) and is_awaited_elsewhere(plan):
             return None  # the fold tells the streams that wait
         found.append((plan, entities))
     return found
 
 
-def _is_inserted(entity: EntityChanges) -> bool:
+def is_inserted(entity: EntityChanges) -> bool:
     """Whether its row is most likely new."""
     return entity.put is not None and entity.newest.operation is Operation.INSERT
 
