@@ -87,6 +87,7 @@ CONSUMER = {
     "commits": "batch, release, letter",
     "watcher": "who looks on",
     "optimistic": "ordinary batches",
+    "expectation": "left by the last one",
     "stream_facts": "asked at once",
     "committing": "every commit's frame",
     "columns": "what a commit writes",
