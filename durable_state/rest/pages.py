@@ -6,7 +6,6 @@ Why: decision 71.
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import Any, NamedTuple
 
 import msgspec
@@ -105,7 +104,7 @@ class KeyPages(CursorPagination):
         try:
             packed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
             cursor = msgspec.json.decode(packed, type=_Cursor)
-        except (ValueError, binascii.Error, msgspec.DecodeError) as error:
+        except (ValueError, msgspec.DecodeError, RecursionError) as error:
             raise _not_ours() from error
         if len(cursor.values) != len(self._fields) or cursor.values[-1] is None:
             raise _not_ours()

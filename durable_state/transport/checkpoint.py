@@ -294,7 +294,7 @@ def _normal(raw: bytes) -> tuple[bytes, Any]:
         return _encode(item), offset
     except (KeyError, TypeError, AttributeError):  # no message
         return _encode(item), None
-    except (msgspec.MsgspecError, RecursionError, OverflowError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError):
         pass
     try:
         item = json.loads(raw, parse_float=_number)

@@ -83,7 +83,7 @@ class EventBody:
     def _marker(self, data: bytes) -> Marker:
         try:
             control = _decode_control(data)
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ProtocolViolation(
                 f"A control event cannot be read: {error}.", "Retrying automatically."
             ) from error

@@ -139,6 +139,9 @@ def test_a_parent_is_filtered_by_its_key(root: APIClient) -> None:
         ("cursor=W1tudWxsXSxmYWxzZV0", "next"),
         ("cursor=W1siYSIsICJiIl0sZmFsc2Vd", "next"),
         ("ordering=likes&cursor=W1sieCIsImsiXSxmYWxzZV0", "next"),
+        pytest.param(
+            "cursor=W1tudWxsXSxmYWxzZSxb" + "W1tb" * 900, "next", id="a deeply nested cursor"
+        ),
         ("text=%00", "text"),
     ],
 )

@@ -105,6 +105,27 @@ async def test_a_server_that_cuts_every_answer_still_makes_progress(
     assert len(errors) > 5
 
 
+@pytest.mark.parametrize("place", ["type", "key", "value", "headers", "none"])
+async def test_bytes_that_are_no_text_spoil_one_item_alone(
+    client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, place: str
+) -> None:
+    """They stop no stream, wherever in its item they are; the item can be recognized again."""
+    item = {
+        "type": b'{"type":"\xff","key":"1","value":{},"headers":{"operation":"insert"}}',
+        "key": b'{"type":"t","key":"\xff","value":{},"headers":{"operation":"insert"}}',
+        "value": b'{"type":"t","key":"1","value":"\xff","headers":{"operation":"insert"}}',
+        "headers": b'{"type":"t","key":"1","value":{},"headers":{"operation":"\xff"}}',
+        "none": b'"\xff"',
+    }[place]
+    misbehaving_server.reply = StreamReplies([[message(0), item], messages(2, 1)])
+    batches = await read(client, misbehaving_server.url)
+    assert keys(batches) == ["0", "?", "1", "2"]
+    last = batches[-1]
+    misbehaving_server.reply = StreamReplies([[message(0), item], messages(2, 1), messages(1, 3)])
+    more = await read(client, misbehaving_server.url, last.position, checkpoint=last.checkpoint)
+    assert keys(more) == ["3"]
+
+
 @pytest.mark.parametrize("page", [1, 2, 5])
 async def test_offsets_are_opaque(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, page: int
@@ -521,6 +542,7 @@ async def test_many_messages_under_one_control_come_in_bounded_batches(
     [
         (events(b'event: control\ndata: {"upToDate": true}\n\n'), ProtocolViolation),
         (events(b"event: control\ndata: nonsense\n\n"), ProtocolViolation),
+        (events(b'event: control\ndata: {"streamNextOffset": "\xff"}\n\n'), ProtocolViolation),
         (events(data(b'{"cut":') + control("b")), ProtocolViolation),
         (events(data(message(0)) + control("a")), ProtocolViolation),
         (Reply(200, EVENTS | {"Stream-SSE-Data-Encoding": "base64"}, (data(b"AAAA"),)), NotJson),

@@ -76,7 +76,7 @@ class Offset(NamedTuple):
         try:
             rest = base64.urlsafe_b64decode(coded + "=" * (-len(coded) % 4))
             more = _decode_rest(rest) if coded else _Rest()
-        except (binascii.Error, msgspec.MsgspecError):
+        except (binascii.Error, UnicodeDecodeError, msgspec.MsgspecError, RecursionError):
             return None
         if (more.place is None) != (found["phase"] == "1") or not _HELD.fullmatch(more.held):
             return None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +45,13 @@ def test_offsets_are_ordered_as_they_are_read(one: Offset, other: Offset) -> Non
 def test_what_is_no_offset_is_none(text: str) -> None:
     """Whatever it is."""
     assert Offset.parse(text) is None
+
+
+@pytest.mark.parametrize("rest", [b'["\xff"]', b'["",null,' + b"[" * 2500])
+def test_a_rest_that_cannot_be_decoded_is_none(rest: bytes) -> None:
+    """As any other offset that this app never made."""
+    coded = base64.urlsafe_b64encode(rest).decode().rstrip("=")
+    assert Offset.parse(f"{Offset(1, 2, SIGNATURE)}_{coded}") is None
 
 
 def test_a_key_of_usual_length_makes_an_offset_of_usual_length() -> None:
