@@ -86,7 +86,10 @@ def _only_parts(
     parts = [rendered[name] for name in dict.fromkeys(names)]
     if not any(part.shows_messages for part, _ in parts):
         keep_messages(request)
-    response.content = "".join(html for _, html in parts).encode(response.charset)
+    # In a template each: beside a div, a parser drops rows of a table.
+    response.content = "".join(f"<template>{html}</template>" for _, html in parts).encode(
+        response.charset
+    )
     response.headers.pop("Content-Length", None)
     response.headers[PART_HEADER] = ",".join(quote(part.name, safe="") for part, _ in parts)
     response.headers["ETag"] = f'"{",".join(part.etag for part, _ in parts)}"'

@@ -69,7 +69,7 @@ class LiveNode(Node):
         self.nodelist = content
 
     def render(self, context: Context) -> SafeString:
-        """The part inside its element, followed by the script, which a page runs only once."""
+        """The part inside its element, followed by its scripts."""
         options = {name: value.resolve(context) for name, value in self.options.items()}
         request: HttpRequest | None = context.get("request")
         named = [value.resolve(context) for value in self.streams]
@@ -145,17 +145,24 @@ def _element(options: dict[str, Any], told: Part | str, content: str) -> SafeStr
 
 
 def _script(context: Context) -> SafeString:
-    """The script as a file, which a content security policy with 'self', or a nonce, allows."""
+    """The scripts as files, which a content security policy with 'self', or a nonce, allows.
+
+    The first one notes what stands above it, so it may not be deferred.
+    """
     nonce = context.get("csp_nonce") or getattr(context.get("request"), "csp_nonce", "")
+    nonce = format_html(' nonce="{}"', nonce) if nonce else ""
     return format_html(
+        '<script src="{}"{}></script>'
         '<script type="module" src="{}" data-client="{}" data-morph="{}" data-socket="{}"{}>'
         "</script>",
+        static("durable_state/rendered.js"),
+        nonce,
         static("durable_state/live-parts.js"),
         # As attributes, because storages that name files by their content do not rewrite imports.
         static("durable_state/client.js"),
         static("durable_state/morph.js"),
         f"{get_script_prefix()}ws/state/",
-        format_html(' nonce="{}"', nonce) if nonce else "",
+        nonce,
     )
 
 

@@ -164,6 +164,196 @@ def test_what_scripts_have_done_stays(page: Page) -> None:
     )
 
 
+STAYS = {
+    "a choice, although another radio button comes checked": (
+        """
+        const radios = (keys, checked) => [...keys].map((key) => `<label data-key=${key}><input
+          type=radio name=r value=${key} ${key === checked ? "checked" : ""}></label>`).join("");
+        show(radios("ab", "a"));
+        find("[value=b]").checked = true;
+        go(radios("abc", "c"));
+        return find(":checked").value;
+        """,
+        "b",
+    ),
+    "a choice, until its option goes": (
+        """
+        const select = (values) => `<select>${[...values].map((value) =>
+          `<option value=${value} ${value === "b" ? "selected" : ""}>${value}</option>`)}</select>`;
+        show(select("abc"));
+        find("select").value = "c";
+        go(select("zabc"));
+        const before = find("select").value;
+        go(select("zab"));
+        return [before, find("select").value];
+        """,
+        ["c", "b"],
+    ),
+    "several choices": (
+        """
+        const select = (values) => `<select multiple>${[...values].map((value) =>
+          `<option value=${value}>${value}</option>`)}</select>`;
+        show(select("abcd"));
+        for (const value of "bd") find(`[value=${value}]`).selected = true;
+        go(select("zdcba"));
+        return [...find("select").selectedOptions].map(({ value }) => value);
+        """,
+        ["d", "b"],
+    ),
+    "the caret, where the server changes the text": (
+        """
+        const fields = (n) => `<textarea>text ${n}</textarea><input value="value ${n}">`;
+        show(fields(1));
+        const carets = ["textarea", "input"].map((name, version) => {
+          find(name).focus();
+          find(name).setSelectionRange(2, 4);
+          go(fields(version + 2));
+          return [find(name).value, find(name).selectionStart, find(name).selectionEnd];
+        });
+        return carets;
+        """,
+        [["text 2", 2, 4], ["value 3", 2, 4]],
+    ),
+    "a number that is half typed": (
+        """
+        show('<input type=number>');
+        find("input").focus();
+        document.execCommand("insertText", false, "-");
+        go('<input type=number value=5>');
+        return [find("input").value, find("input").validity.badInput];
+        """,
+        ["", True],
+    ),
+    "a selection around a text that changes": (
+        """
+        show("<p>some 12 words to select</p>");
+        getSelection().setBaseAndExtent(find("p").firstChild, 8, find("p").firstChild, 13);
+        go("<p>some 345 words to select</p>");
+        return getSelection().toString();
+        """,
+        "words",
+    ),
+    "what was written in an editable element, until it is saved": (
+        """
+        const note = (text, n) => `<div contenteditable>${text}</div><b>${n}</b>`;
+        show(note("<p>one</p>", 1));
+        find("div").innerHTML = "<p>mine</p><p>two</p>";
+        go(note("<p>one changed</p>", 2));
+        const kept = main.innerHTML;
+        go(note("<p>mine</p><p>two</p>", 3));
+        go(note("<p>mine</p><p>two</p><p>three</p>", 4));
+        return [kept, main.innerHTML].map((html) => html.replaceAll('=""', ""));
+        """,
+        [
+            "<div contenteditable><p>mine</p><p>two</p></div><b>2</b>",
+            "<div contenteditable><p>mine</p><p>two</p><p>three</p></div><b>4</b>",
+        ],
+    ),
+    "a row in which somebody writes, in any way": (
+        """
+        customElements.define("a-field", class extends HTMLElement {
+          connectedCallback() {
+            this.attachShadow({ mode: "closed", delegatesFocus: true }).innerHTML = "<input>";
+          }
+        });
+        show(`<p data-key=a><i contenteditable>one</i></p><p data-key=b><a-field></a-field></p>
+          <p data-key=c><i contenteditable>one</i></p>`);
+        find("[data-key=a] i").textContent = "mine";
+        find("a-field").focus();
+        go("");
+        return [...main.children].map(({ dataset }) => dataset.key);
+        """,
+        ["a", "b"],
+    ),
+    "what a script has replaced or removed, while the server renders it as before": (
+        """
+        const row = (n) => `<span class=c${n}>fallback</span><p>notice</p><b>${n}</b><i>1</i>`;
+        show(row(1));
+        find("span").textContent = "by a script";
+        find("p").remove();
+        find("i").remove();
+        go(row(2));
+        const away = main.innerHTML;
+        go(row(3).replace("<i>1", "<i>2"));
+        return [away, main.innerHTML];
+        """,
+        [
+            '<span class="c2">by a script</span><b>2</b>',
+            '<span class="c3">by a script</span><b>3</b><i>2</i>',
+        ],
+    ),
+    "what is played, opened, scrolled and focused, where it moves": (
+        """
+        const canvas = document.createElement("canvas");
+        const drawing = setInterval(() => canvas.getContext("2d").fillRect(0, 0, 9, 9), 20);
+        const parts = {
+          a: "<p data-key=a>a</p>", b: "<p data-key=b>b</p>", c: "<p data-key=c>c</p>",
+          v: "<video data-key=v muted></video>", d: "<dialog data-key=d>dialog</dialog>",
+          e: "<details data-key=e><summary>s</summary>more</details>",
+          p: "<div data-key=p popover>p</div>",
+          s: `<div data-key=s style="height:20px;overflow:auto"><hr style="height:200px"></div>`,
+          f: '<iframe data-key=f srcdoc="<p>framed"></iframe>',
+        };
+        const all = (keys) => [...keys].map((key) => parts[key]).join("");
+        show(all("abcvdepsf"));
+        find("video").srcObject = canvas.captureStream(10);
+        await find("video").play();
+        find("dialog").showModal();
+        find("details").open = true;
+        find("[popover]").showPopover();
+        find("[data-key=s]").scrollTop = 50;
+        while (!find("iframe").contentDocument?.querySelector("p"))
+          await new Promise((resolve) => setTimeout(resolve, 20));
+        find("iframe").contentWindow.mine = true;
+        go(all("fspedvabc"));
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        clearInterval(drawing);
+        return [!find("video").paused, find("dialog").matches(":modal"), find("details").open,
+          find("[popover]").matches(":popover-open"), find("[data-key=s]").scrollTop,
+          find("iframe").contentWindow.mine];
+        """,
+        [True, True, True, True, 50, True],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", STAYS)
+def test_it_stays(page: Page, what: str) -> None:
+    """What a person or a script has done in the part."""
+    script, expected = STAYS[what]
+    assert run(page, script) == expected
+
+
+def test_templates_are_compared_with_what_is_in_them(page: Page) -> None:
+    """Although they have no child nodes."""
+    html = run(
+        page,
+        """
+        show("<template><p>1</p></template>");
+        go("<template><p>2</p></template>");
+        return find("template").innerHTML;
+        """,
+    )
+    assert html == "<p>2</p>"
+
+
+def test_what_is_remembered_is_inert(page: Page) -> None:
+    """The copies construct no custom element, load no picture and play no sound."""
+    made = run(
+        page,
+        """
+        let made = 0;
+        customElements.define("a-counter", class extends HTMLElement {
+          constructor() { super(); made += 1; }
+        });
+        show("<a-counter></a-counter>");
+        go("<a-counter></a-counter><b></b>");
+        return made;
+        """,
+    )
+    assert made == 1
+
+
 def test_the_focused_element_is_never_moved(page: Page) -> None:
     """Others are moved around it; a button that has the focus goes with its row."""
     assert run(

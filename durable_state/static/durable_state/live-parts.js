@@ -8,7 +8,7 @@
 const { client, morph: morphing } = document.querySelector(
   "script[data-client][data-morph]",
 ).dataset;
-const [{ subscribe }, { adopt, morph, outdate, remember }] = await Promise.all([
+const [{ subscribe }, { adopt, isRemembered, morph, outdate, remember }] = await Promise.all([
   import(client),
   import(morphing),
 ]);
@@ -52,7 +52,7 @@ class Part {
     this.refused = false;
     this.joined = [];
     this.read();
-    remember(element);
+    if (!isRemembered(element)) remember(element);
     if (!pages.has(this.url)) pages.set(this.url, new Page(this.url));
     this.page = pages.get(this.url);
     this.follow();
@@ -248,7 +248,8 @@ class Page {
       if (answer.type === "opaqueredirect")
         this.stop(due, "its page now redirects elsewhere; perhaps you are signed out.");
       else if (answer.status in GONE) this.stop(due, GONE[answer.status]);
-      else if (answer.status === 200) this.show(due, await answer.text());
+      else if (answer.status === 200)
+        this.show(due, await answer.text(), answer.headers.has(HEADER));
       else if (answer.status !== 304) throw new Error(`The server answers ${answer.status}.`);
       this.failures = 0;
     } catch (error) {
@@ -260,19 +261,23 @@ class Page {
     }
   }
 
-  show(due, html) {
+  show(due, html, apart) {
     const template = document.createElement("template");
     template.innerHTML = trusted?.createHTML(html) ?? html;
+    // The middleware sends each part in a template: only there may a row stand beside a div.
+    const roots = apart
+      ? [...template.content.children].map(({ content }) => content)
+      : [template.content];
     const fresh = new Map(
-      [...template.content.querySelectorAll("[data-live]")].map((element) => [
-        JSON.parse(element.dataset.live).part,
-        element,
-      ]),
+      roots
+        .flatMap((root) => [...root.querySelectorAll("[data-live]")])
+        .map((element) => [JSON.parse(element.dataset.live).part, element]),
     );
     for (const part of due) {
       if (!part.element.isConnected) continue;
       if (fresh.has(part.name)) part.show(fresh.get(part.name));
-      else if (template.content.querySelector("[data-live-off]")) part.stop(OFF["not-readable"]);
+      else if (roots.some((root) => root.querySelector("[data-live-off]")))
+        part.stop(OFF["not-readable"]);
       else
         console.info(
           `durable_state: the page has no live part ${part.name} just now; it stays as it is.`,
@@ -324,11 +329,24 @@ new MutationObserver(() => {
     find();
   }, 0);
 }).observe(document.documentElement, { childList: true, subtree: true });
-// What htmx has swapped in is the server's too.
-document.addEventListener("htmx:load", ({ target }) => adopt(target));
-document.addEventListener("htmx:afterSwap", ({ detail }) =>
-  adopt(...(detail.target?.childNodes ?? [])),
+// What htmx has swapped in is the server's too. It is noted at once, before other scripts change it.
+const swapped = (nodesOf) => (event) => {
+  adopt(...nodesOf(event));
+  find();
+};
+document.addEventListener(
+  "htmx:load",
+  swapped(({ target }) => [target]),
 );
+for (const name of ["htmx:afterSwap", "htmx:oobAfterSwap"])
+  document.addEventListener(
+    name,
+    swapped(({ detail }) => detail.target?.childNodes ?? []),
+  );
+document.addEventListener(
+  "htmx:before:settle",
+  swapped(({ detail }) => detail.newContent),
+); // htmx 4
 document.addEventListener(
   "visibilitychange",
   () => document.hidden || pages.forEach((page) => page.due().length && page.schedule()),

@@ -6,12 +6,17 @@
 // are recognized by `data-key` or `id`, the others by their content and order.
 
 /**
- * What the server rendered for each node on the page: an inert copy. @type {WeakMap<Node, Node>}
+ * What the server rendered for each node on the page: an inert copy. Shared with rendered.js, which
+ * fills it while the page is parsed. @type {WeakMap<Node, Node>}
  */
-const rendered = new WeakMap();
+const rendered = (globalThis[Symbol.for("durable-state.rendered")] ??= new WeakMap());
+/** Nothing is loaded, played or constructed in it. */
+const inert = document.createElement("template").content.ownerDocument;
+
+export const isRemembered = (live) => rendered.has(live);
 
 /** Remembers a node of the page, with all inside it, as what the server rendered. */
-export function remember(live, copy = live.cloneNode(true)) {
+export function remember(live, copy = inert.importNode(live, true)) {
   rendered.set(live, copy);
   const copies = copy.childNodes;
   live.childNodes.forEach((child, place) => remember(child, copies[place]));
@@ -23,7 +28,10 @@ export function remember(live, copy = live.cloneNode(true)) {
  */
 export function morph(live, fresh) {
   const touched = [];
+  // A radio button that is added or changed would take the choice from the others of its group.
+  const chosen = live.getRootNode().querySelectorAll("input[type=radio]:checked:not(:default)");
   morphNode(live, fresh, touched);
+  for (const radio of chosen) radio.checked = true;
   return touched.filter((element) => element !== live);
 }
 
@@ -51,23 +59,48 @@ export function outdate(live) {
 // Returns whether it has changed anything on the page.
 function morphNode(live, fresh, touched) {
   const before = rendered.get(live);
-  if (before.isEqualNode(fresh)) return false;
+  if (isSame(before, fresh)) {
+    fresh.replaceWith(before); // so that the copies of all that is inside stay those known here
+    return false;
+  }
   rendered.set(live, fresh);
   if (live.nodeType !== Node.ELEMENT_NODE) {
-    live.nodeValue = fresh.nodeValue;
+    morphData(live, fresh.nodeValue);
     return true;
   }
   if (live.hasAttribute("data-live-keep")) return false;
   const chosen = isTouched(live) ? choiceOf(live) : null;
+  const caret = caretOf(live);
   let changed = morphAttributes(live, before, fresh);
-  if (live.localName === "template")
-    live.content.replaceChildren(document.importNode(fresh.content, true));
+  if (live.localName === "template") live.content.replaceChildren(fresh.content.cloneNode(true));
   else if (live.localName === "textarea") changed = morphText(live, before, fresh) || changed;
-  else changed = morphChildren(live, fresh, touched) || changed;
+  else if (!isEdited(live, before))
+    changed = morphChildren(live, before, fresh, touched) || changed;
+  else if (!isEdited(live, fresh)) {
+    // What was written has been saved.
+    live.normalize();
+    remember(live, fresh);
+  }
   if (chosen === null) follow(live);
   else choose(live, chosen);
+  if (caret) live.setSelectionRange(...caret);
   if (changed && keyOf(fresh)) touched.push(live);
   return changed;
+}
+
+// Unlike isEqualNode, this looks into templates too.
+const isSame = (one, other) =>
+  one.isEqualNode(other) && (!("outerHTML" in one) || one.outerHTML === other.outerHTML);
+
+// Replaces only the characters that differ, so that a selection around them stays.
+function morphData(live, now) {
+  const old = live.data;
+  const shorter = Math.min(old.length, now.length);
+  let start = 0;
+  while (start < shorter && old[start] === now[start]) start++;
+  let end = 0;
+  while (end < shorter - start && old.at(-1 - end) === now.at(-1 - end)) end++;
+  live.replaceData(start, old.length - start - end, now.slice(start, now.length - end));
 }
 
 function morphAttributes(live, before, fresh) {
@@ -109,36 +142,41 @@ function isTouched(field) {
     case "select":
       return !isDefault(field);
     case "input":
-      if (field.type === "radio") return groupOf(field).some(isSwitched);
-      if (field.type === "checkbox") return isSwitched(field);
+      if (field.type === "checkbox") return field.checked !== field.defaultChecked;
       if (field.type === "file") return field.value !== "";
-      return field.type !== "hidden" && field.value !== field.defaultValue;
+      // A number or date that is only half typed is no value yet.
+      if (field.validity.badInput) return true;
+      return !UNTYPED.includes(field.type) && field.value !== field.defaultValue;
     default:
       return false;
   }
 }
+const UNTYPED = ["hidden", "radio"]; // radio buttons are compared by their group
 
-const isSwitched = (field) => field.checked !== field.defaultChecked;
+// Whether somebody has written in an element that they may edit.
+const isEdited = (live, before) =>
+  live.hasAttribute("contenteditable") &&
+  live.isContentEditable &&
+  live.innerHTML !== before?.innerHTML;
 
-// All radio buttons that exclude each other.
-function groupOf(radio) {
-  const around = radio.form ?? radio.getRootNode();
-  const all = [...around.querySelectorAll("input[type=radio]")];
-  return all.filter((each) => each.name === radio.name && each.form === radio.form);
-}
+// Where somebody is in a text, because the caret would jump with a new value.
+const caretOf = (field) =>
+  field.selectionEnd != null && field.matches(":focus")
+    ? [field.selectionStart, field.selectionEnd, field.selectionDirection]
+    : null;
 
 // What was chosen in a field whose markup would choose otherwise.
-function choiceOf(field) {
-  if (field.localName === "select") return [...field.selectedOptions].map(({ value }) => value);
-  if (field.type === "radio") return groupOf(field).find((each) => each.checked);
-  return field.checked;
-}
+const choiceOf = (field) =>
+  field.localName === "select"
+    ? [...field.selectedOptions].map(({ value }) => value)
+    : field.checked;
 
 function choose(field, chosen) {
   if (field.localName === "select") {
-    for (const option of field.options) option.selected = chosen.includes(option.value);
+    const options = [...field.options];
+    if (chosen.length && !options.some(({ value }) => chosen.includes(value))) follow(field);
+    else for (const option of options) option.selected = chosen.includes(option.value);
   } else if (field.type === "checkbox") field.checked = chosen;
-  else if (field.type === "radio" && chosen) chosen.checked = true;
 }
 
 function isDefault(select) {
@@ -168,22 +206,19 @@ function follow(field) {
 
 // ---- children ---------------------------------------------------------------------------------
 
-function morphChildren(parent, source, touched) {
+function morphChildren(parent, before, source, touched) {
   // What other scripts have added is theirs.
   const wanted = [...source.childNodes];
   recognize(parent, wanted);
   const old = [...parent.childNodes].filter((child) => rendered.has(child));
-  const pairs = match(old, wanted);
+  const pairs = match(withRemoved(before, old), wanted);
   const found = new Set(pairs.values());
   let changed = false;
 
   for (const child of old) {
     if (found.has(child)) continue;
     changed = true;
-    if (
-      child.nodeType === Node.ELEMENT_NODE &&
-      [child, ...child.querySelectorAll("input, textarea")].some(holdsText)
-    )
+    if (child.nodeType === Node.ELEMENT_NODE && holdsText(child))
       child.setAttribute("data-live-gone", "");
     else child.remove();
   }
@@ -192,7 +227,8 @@ function morphChildren(parent, source, touched) {
   let next = null;
   for (const child of wanted.reverse()) {
     let node = pairs.get(child);
-    if (node === undefined) {
+    if (isRemoved(node) && (node.nodeType !== Node.ELEMENT_NODE || isSame(node, child))) continue;
+    if (node === undefined || isRemoved(node)) {
       node = document.importNode(child, true);
       remember(node, child);
       parent.insertBefore(node, next);
@@ -211,6 +247,17 @@ function morphChildren(parent, source, touched) {
   return changed;
 }
 
+// The nodes on the page that the server rendered, and the copies of those that a script has removed
+// since: they are not shown again for being rendered as before. Nor is a text that a script has
+// replaced by its own.
+function withRemoved(before, old) {
+  const byCopy = new Map(old.map((child) => [rendered.get(child), child]));
+  const all = [...before.childNodes].map((copy) => byCopy.get(copy) ?? copy);
+  return [...new Set([...all, ...old])];
+}
+
+const isRemoved = (node) => node !== undefined && !rendered.has(node);
+
 // An element that a script has put in place of the server's has its key. It is taken for the
 // server's, or there would be two.
 function recognize(parent, wanted) {
@@ -223,11 +270,22 @@ function recognize(parent, wanted) {
 }
 
 // A row that the server no longer has stays for as long as it holds what somebody has typed.
+function holdsText(row) {
+  const focused = document.activeElement;
+  // There may be a field in its shadow tree.
+  if (row.contains(focused) && focused.localName.includes("-")) return true;
+  return [row, ...row.querySelectorAll("input, textarea, [contenteditable]")].some(
+    (field) =>
+      isText(field) &&
+      (field === focused || isTouched(field) || isEdited(field, rendered.get(field))),
+  );
+}
+
 const BUTTONS = ["checkbox", "radio", "submit", "button", "reset", "image"];
-const holdsText = (field) =>
-  (field.localName === "textarea" ||
-    (field.localName === "input" && !BUTTONS.includes(field.type))) &&
-  (field === document.activeElement || isTouched(field));
+const isText = (field) =>
+  field.localName === "input"
+    ? !BUTTONS.includes(field.type)
+    : field.localName === "textarea" || field.isContentEditable;
 
 function note(node, touched) {
   if (node.nodeType !== Node.ELEMENT_NODE) return;
@@ -257,7 +315,7 @@ function match(old, wanted) {
     const places = new Map();
     for (const node of old) {
       if (taken.has(node)) continue;
-      const name = nameOf(rendered.get(node));
+      const name = nameOf(rendered.get(node) ?? node);
       if (name === null) continue;
       places.has(name) ? places.get(name).push(node) : places.set(name, [node]);
     }
@@ -280,7 +338,7 @@ function match(old, wanted) {
 // that are already in order.
 function stay(pairs, wanted, old) {
   const places = new Map(old.map((node, place) => [node, place]));
-  let nodes = wanted.map((child) => pairs.get(child)).filter((node) => node !== undefined);
+  let nodes = wanted.map((child) => pairs.get(child)).filter((node) => places.has(node));
   const focused = nodes.findIndex((node) => node.contains(document.activeElement));
   if (focused >= 0) {
     const place = places.get(nodes[focused]);

@@ -10,5 +10,9 @@ from .templates import templates
 ROOT_URLCONF = "tests.pages.support.urls"
 ALLOWED_HOSTS = ["127.0.0.1"]
 DURABLE_STATE = {"FEED_POLL_SECONDS": 0.1}
-MIDDLEWARE = [*PLAIN, "durable_state.pages.LivePartMiddleware"]
+MIDDLEWARE = [
+    *PLAIN,
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "durable_state.pages.LivePartMiddleware",
+]
 TEMPLATES = templates()

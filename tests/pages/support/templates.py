@@ -42,6 +42,25 @@ _TEXTS = {
     + '{% live room id="room" %}{% for each in messages %}<i>{{ each.text }}</i>{% endfor %}'
     '{% live "chat" "chat-2" keys="m1" tag="section" id="inner" aria_live="polite" %}'
     "{{ messages.0.text }}{% endlive %}{% endlive %}",
+    # Its script does what Alpine does: it runs before the page's other modules.
+    "beside.html": _PAGE
+    + """
+<script type="module">
+  const menu = document.getElementById("menu");
+  menu.removeAttribute("x-cloak");
+  menu.style.display = "none";
+  document.getElementById("label").textContent = "by a script";
+  document.getElementById("notice").remove();
+  menu.after(Object.assign(document.createElement("i"), { textContent: "added" }));
+</script>
+{% live "chat" id="top" %}<p id="menu" x-cloak>Menu</p><span id="label">fallback</span>
+<p id="notice">Notice</p><b>{{ messages|length }}</b>{% endlive %}
+<table>{% live "chat" tag="tbody" id="rows" %}{% for message in messages %}
+  <tr data-key="{{ message.key }}"><td>{{ message.text }}<td>
+    <form method="post">{% csrf_token %}<input name="note"></form>{% endfor %}{% endlive %}
+  {% for message in messages %}{% live "chat" tag="tr" keys=message.key id=message.key %}
+  <td>{{ message.text }}{% endlive %}{% endfor %}</table>
+""",
     "loop.html": _PAGE
     + '{% for each in messages %}{% live "chat" keys=each.key tag="p" %}{{ each.text }}'
     "{% endlive %}{% endfor %}",

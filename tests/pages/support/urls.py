@@ -24,6 +24,8 @@ STRICT = (
 
 def page(request: HttpRequest, template: str) -> HttpResponse:
     """The messages of the room, newest key first, and how often a view ran."""
+    if request.method == "POST":
+        return HttpResponse(f"noted {request.POST['note']}")
     room = request.GET.get("room", "chat")
     messages = Message.objects.filter(room=room).order_by("-key")
     pointer = messages.filter(key="pointer").first()
