@@ -8,6 +8,7 @@ from collections.abc import Generator
 from typing import Any
 
 from durable_state.conf import get_settings
+from durable_state.errors import Unavailable
 from durable_state.models import Progress, Stream
 from durable_state.protocol import START, Position, check_url
 from durable_state.transport import (
@@ -20,6 +21,7 @@ from durable_state.transport import (
     Reader,
     Rereader,
     StreamHead,
+    delay,
     head,
     open_client,
     probe,
@@ -35,6 +37,9 @@ __all__ = [
     "stream_reader",
     "stream_rereader",
 ]
+
+FAILURES = 4
+"""How many failures in a row end the reading of a whole stream for a caller that waits for it."""
 
 
 def stream_reader(
@@ -121,22 +126,32 @@ def read_from_start(stream: Stream) -> Generator[Batch, None, None]:
     """The whole stream, for callers that are not async; each batch is read while the caller waits.
 
     At the tail, reading continues for as long as that brings more, so that a caller can catch up
-    with a stream that grows meanwhile. Raises: TransportError.
+    with a stream that grows meanwhile. After a failure it continues where it was, unless
+    :data:`FAILURES` in a row bring nothing. Raises: TransportError.
     """
     with asyncio.Runner() as runner:
         client, calls = open_client(), ProjectCalls()
-        position, grew = START, True
+        position, grew, failures = START, True, 0
         try:
-            while grew:
+            while grew or failures:
                 grew = False
                 reader = stream_reader(
                     client, stream, None, live=None, calls=calls, position=position
                 )
-                with contextlib.closing(_batches(runner, reader)) as batches:
-                    for batch in batches:
-                        position = batch.position
-                        grew = grew or bool(batch.messages)
-                        yield batch
+                try:
+                    with contextlib.closing(_batches(runner, reader)) as batches:
+                        for batch in batches:
+                            position, failures = batch.position, 0
+                            grew = grew or bool(batch.messages)
+                            yield batch
+                    failures = 0
+                except Unavailable as error:
+                    failures += 1
+                    if failures == FAILURES:
+                        raise Unavailable(
+                            error.message, "Try again later.", error.status
+                        ) from error
+                    runner.run(asyncio.sleep(delay(failures)))
         finally:
             runner.run(client.aclose())
 

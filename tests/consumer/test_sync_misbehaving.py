@@ -12,7 +12,7 @@ import pytest
 
 from durable_state import operations
 from durable_state.consumer.run import sync
-from durable_state.errors import OperationRefused
+from durable_state.errors import OperationRefused, Unavailable
 from durable_state.models import Status, Stream
 from tests.servers.misbehaving import Asked, MisbehavingServer, Reply, StreamReplies
 from tests.tables import check, rows_of
@@ -257,3 +257,23 @@ def test_live_requests_that_always_fail_are_not_hammered(
     with consuming(stream):
         wait_until(lambda: Stream.objects.filter(failures__gte=4).exists())
         check(stream, ITEMS)
+
+
+def test_verify_goes_on_after_failures(
+    misbehaving_server: MisbehavingServer, add_stream: Add
+) -> None:
+    """As long as something comes between them; a server that is away is named, with what to do."""
+    server, replies = misbehaving_server, good(page=1)
+    stream = add_stream(server.url + "/s", live="long-poll")
+    server.reply = lambda asked: quiet(asked, replies)
+    sync(stream, until_up_to_date=True)
+
+    server.asked.clear()
+    server.reply = lambda asked: Reply(503) if len(server.asked) % 2 else quiet(asked, replies)
+    found = operations.verify(stream)
+    assert found.equal
+    assert found.ordinal == len(ITEMS)
+
+    server.reply = lambda asked: Reply(503)
+    with pytest.raises(Unavailable, match=r"answered 503\. Try again later\."):
+        operations.verify(stream)
