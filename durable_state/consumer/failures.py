@@ -39,7 +39,7 @@ def record_failure(
         **_error(error),
         "last_error_at": now,
         "hangs_in": error.function if isinstance(error, ProjectCallHangs) else "",
-        "action": getattr(error, "action", "") or "Nothing to do: it retries automatically.",
+        "action": getattr(error, "action", "") or "Retrying automatically.",
     }
 
     if progress.status != status:

@@ -123,7 +123,9 @@ def _has_no_worker(case: Case) -> Verdict | None:
     if unattended > timedelta(seconds=PATIENCE * case.settings.lease_seconds):
         why = _("no worker for %(span)s") % {"span": _long(unattended)}
         why = "; ".join(filter(None, [why, case.decisive.last_error]))
-        action = case.decisive.action or case.start
+        # What a worker said about its next attempt helps nobody while there is none.
+        known = "" if case.decisive.status in FAILING else case.decisive.action
+        action = known or case.start
         return Verdict(Shown.NO_WORKER, stuck=True, why=why, action=action)
 
     if stream.status == Status.NEW and attendance.idle is None:

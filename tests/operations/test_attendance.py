@@ -106,11 +106,13 @@ def test_a_worker_that_died_is_missed() -> None:
 
 def test_a_stream_that_waits_for_its_next_attempt_is_not_left_alone() -> None:
     """The server may have asked for an hour; nobody holds the lease meanwhile."""
-    stream = make(status=Status.RETRYING, since=ago(200), last_error="busy", retry_at=ago(-3000))
+    failed = {"last_error": "busy", "action": "Retrying automatically."}
+    stream = make(status=Status.RETRYING, since=ago(200), retry_at=ago(-3000), **failed)
     report = operations.report(stream)
     assert (report.status, report.stuck) == ("retrying", False)
     Stream.objects.update(retry_at=ago(46))
-    assert operations.report(stream).why == "no worker for 46 s; busy"
+    report = operations.report(stream)
+    assert (report.why, report.action) == ("no worker for 46 s; busy", START)
 
 
 @pytest.mark.parametrize("fields", [{"paused": True}, {"status": Status.CLOSED}], ids=str)
