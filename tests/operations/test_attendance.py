@@ -106,7 +106,7 @@ def test_a_worker_that_died_is_missed() -> None:
 
 def test_a_stream_that_waits_for_its_next_attempt_is_not_left_alone() -> None:
     """The server may have asked for an hour; nobody holds the lease meanwhile."""
-    failed = {"last_error": "busy", "action": "Retrying automatically."}
+    failed: dict[str, Any] = {"last_error": "busy", "action": "Retrying automatically."}
     stream = make(status=Status.RETRYING, since=ago(200), retry_at=ago(-3000), **failed)
     report = operations.report(stream)
     assert (report.status, report.stuck) == ("retrying", False)
