@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.databases import database, django_db_setup, no_connection_outlives_its_loop, using
 from tests.servers.chromium import find_chromium
@@ -32,6 +33,10 @@ __all__ = [
     "using",
     "writer",
 ]
+
+# An example may take its time: a busy machine is not a fault of the code.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -11,14 +11,14 @@ import msgspec
 import pytest
 from django.db import models, transaction
 from django.test import override_settings
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from durable_state.conversion import JSON_NULL, convert, same
 from durable_state.conversion.jsonable import jsonable
 from durable_state.materializer.batch.preparation import Prepared, to_bytes
 from tests.app.models import AllFields
-from tests.examples import examples
+from tests.examples import lenient
 
 from .support.columns import FIELDS, accepted, assert_same, json_values, modern_moments, specific
 from .support.plans import plan_for
@@ -37,7 +37,7 @@ def stored(field: models.Field[Any, Any], values: list[Any], using: str) -> list
 def assert_round_trips(field: models.Field[Any, Any], database: str, limits_of: str | None) -> None:
     """Accepted by conversion means stored and read back as the same Python value."""
 
-    @settings(max_examples=examples(12), deadline=None, suppress_health_check=list(HealthCheck))
+    @lenient(12)
     @given(st.lists(specific.get(field.name, json_values) | json_values, min_size=10, max_size=25))
     def check(raws: list[Any]) -> None:
         values = accepted(field, raws, limits_of)
@@ -72,7 +72,7 @@ def test_accepted_values_survive_staging(field: models.Field[Any, Any]) -> None:
         plan_for("default", AllFields, "id", field.name),
     )
 
-    @settings(max_examples=examples(30), deadline=None, suppress_health_check=list(HealthCheck))
+    @lenient(30)
     # msgspec writes UTC offsets in whole minutes, and local mean times of old are not.
     @given(
         (modern_moments if field.name == "moment" else specific.get(field.name, json_values))
@@ -96,7 +96,7 @@ def test_what_leaves_is_taken_back(field: models.Field[Any, Any], zone: str | No
     """A shown value means the same when it comes in again; also with USE_TZ off."""
     big_numbers_as_text = isinstance(field, models.JSONField)
 
-    @settings(max_examples=examples(30), deadline=None, suppress_health_check=list(HealthCheck))
+    @lenient(30)
     @given(specific.get(field.name, json_values) | json_values)
     def check(raw: Any) -> None:
         for value in accepted(field, [raw], None):

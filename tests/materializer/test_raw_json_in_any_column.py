@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 from django.db import transaction
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from durable_state import EntityMapping
 from durable_state.models import DeadLetter
 from durable_state.testing import apply, isolated_registry
 from tests.app.models import AllFields
-from tests.examples import examples
+from tests.examples import lenient
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -185,7 +185,7 @@ def mapping_of(name: str, whole: bool, own: bool) -> type[EntityMapping]:
 def test_any_text_in_any_column(using: str, name: str) -> None:
     """Many messages at once, one at a time, staged, and with a mapping's own code: all alike."""
 
-    @settings(max_examples=examples(2), deadline=None, suppress_health_check=list(HealthCheck))
+    @lenient(2)
     @given(st.lists(documents | plain, min_size=10, max_size=15), st.booleans())
     def check(values: list[str], whole: bool) -> None:
         found: list[dict[str, Any]] = []

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import models as django_models
 from django.test.utils import isolate_apps
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from durable_state import EntityMapping
@@ -19,7 +19,7 @@ from durable_state.models import DeadLetter, ParkedChange, Stream
 from durable_state.testing import apply
 from tests.app.models import Author, Clipping, Commit, Person, Remark, Room
 from tests.app.state_mappings import PersonMapping
-from tests.examples import examples
+from tests.examples import lenient
 from tests.mappings import remap
 from tests.tables import apply_batch, tables_of
 from tests.wire import change, commit_by, delete
@@ -255,11 +255,7 @@ _people = st.builds(
 )
 
 
-@settings(
-    deadline=None,
-    max_examples=examples(40),
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@lenient(40)
 @given(cut=st.lists(st.lists(_people, min_size=1, max_size=6), max_size=6))
 def test_shown_and_parked_are_the_fold(database: str, cut: list[list[dict[str, Any]]]) -> None:
     """Each entity of the fold is shown as it is, or parked for a valid reason; nothing else

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from django.db import models
 from django.db.models.signals import post_init
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from durable_state import EntityMapping, feed
@@ -23,7 +23,7 @@ from durable_state.registry.change import EntityChange
 from durable_state.registry.written import is_shown_as_written
 from durable_state.testing import apply
 from tests.app.models import AllFields, Author, Commit, Message, Setting
-from tests.examples import examples
+from tests.examples import lenient
 
 NAMES = [
     field.name
@@ -101,7 +101,7 @@ def test_every_kind_of_column(
         lambda name: st.tuples(st.just(name), raws.get(name, numbers))
     )
 
-    @settings(max_examples=examples(40), deadline=None, suppress_health_check=list(HealthCheck))
+    @lenient(40)
     @given(st.lists(one, min_size=10, max_size=30))
     def check(chosen: list[tuple[str, Any]]) -> None:
         RAW.clear()
@@ -176,7 +176,7 @@ def test_documents(using: str) -> None:
     mapping = registry.find("setting", "s")
     assert mapping is not None
 
-    @settings(max_examples=examples(40), deadline=None, suppress_health_check=list(HealthCheck))
+    @lenient(40)
     @given(st.lists(documents, min_size=1, max_size=20))
     def check(chosen: list[Any]) -> None:
         values = {str(place): document for place, document in enumerate(chosen)}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, ProgrammingError, connections, models, transaction
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from durable_state.conversion import JSON_NULL
@@ -20,7 +20,7 @@ from durable_state.materializer.rows.claims import free_wanted_values
 from durable_state.materializer.rows.row import RowWrite
 from durable_state.materializer.rows.rows import write_rows
 from tests.app.models import AllFields, Parcel, Stamp
-from tests.examples import examples
+from tests.examples import lenient
 
 from .support.columns import FIELDS, accepted, assert_same, json_values, specific
 from .support.plans import plan_for, put
@@ -58,7 +58,7 @@ def test_every_kind_of_value(field: models.Field[Any, Any], database: str) -> No
     """
     plan = plan_for(database, AllFields, "id", field.name)
 
-    @settings(max_examples=examples(8), deadline=None, suppress_health_check=list(HealthCheck))
+    @lenient(8)
     @given(st.lists(specific.get(field.name, json_values) | json_values, min_size=10, max_size=25))
     def check(raws: list[Any]) -> None:
         AllFields.objects.using(database).all().delete()
@@ -197,7 +197,7 @@ def test_a_columns_parameters_are_the_fields_own(name: str, database: str) -> No
     """Converting a whole column at once gives what the field makes of each value."""
     field, connection = next(each for each in FIELDS if each.name == name), connections[database]
 
-    @settings(max_examples=examples(50), deadline=None, suppress_health_check=list(HealthCheck))
+    @lenient(50)
     @given(st.lists(specific.get(name, json_values) | json_values, max_size=10))
     def check(raws: list[Any]) -> None:
         values = accepted(field, raws, database)

@@ -15,7 +15,7 @@ import pytest
 from django.db import models as django_models
 from django.db import transaction
 from django.db.models.fields.files import FieldFile
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from durable_state import EntityMapping
@@ -23,7 +23,7 @@ from durable_state.conversion import Refused, converter
 from durable_state.databases import postgresql
 from durable_state.models import DeadLetter, Stream
 from tests.app.models import AllFields
-from tests.examples import examples
+from tests.examples import lenient
 from tests.mappings import remap
 from tests.services import available
 from tests.tables import apply_batch
@@ -130,7 +130,7 @@ def test_each_value_has_one_result(field: Any, monkeypatch: pytest.MonkeyPatch) 
     """
     remap("thing", EntityMapping, model=AllFields, key_field="id", fields=[field.name])
 
-    @settings(max_examples=examples(3), deadline=None, suppress_health_check=list(HealthCheck))
+    @lenient(3)
     @example(ODD, "upsert")
     @given(
         st.lists(values_of(field.name), min_size=20, max_size=60),

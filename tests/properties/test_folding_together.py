@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from durable_state import EntityMapping
@@ -23,7 +23,7 @@ from durable_state.materializer.plan import StreamPlan, TypePlan
 from durable_state.models import Stream
 from durable_state.protocol import Change, decode
 from tests.app import models
-from tests.examples import examples
+from tests.examples import lenient
 from tests.mappings import remap
 from tests.wire import raw_change
 
@@ -318,7 +318,7 @@ def test_together_as_alone(
     monkeypatch.setattr(bulk, "CHUNKS", chunks)
     plan = _plan(using)
 
-    @settings(max_examples=examples(25), deadline=None, suppress_health_check=list(HealthCheck))
+    @lenient(25)
     @given(_streams(wire), st.booleans())
     def check(messages: list[bytes], absent: bool) -> None:
         together, alone = _entities(messages, absent), _entities(messages, absent)

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 from django.db import transaction
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from durable_state.models import DeadLetter
 from durable_state.testing import apply
 from tests.app.models import Quota
-from tests.examples import examples
+from tests.examples import lenient
 from tests.wire import change
 
 pytestmark = [pytest.mark.django_db(databases="__all__"), pytest.mark.usefixtures("writer")]
@@ -56,7 +56,7 @@ def answer(using: str, batches: list[list[dict[str, Any]]]) -> Answer:
 def test_merges_that_a_check_refuses(using: str) -> None:
     """One batch gives the same as the changes one by one."""
 
-    @settings(max_examples=examples(20), deadline=None, suppress_health_check=list(HealthCheck))
+    @lenient(20)
     @given(st.lists(_changes, min_size=2, max_size=12), st.integers(0, 4))
     def check(messages: list[dict[str, Any]], before: int) -> None:
         alone = answer(using, [[message] for message in messages])

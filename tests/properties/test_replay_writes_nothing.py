@@ -12,13 +12,13 @@ import pytest
 from django.contrib.postgres.fields import ArrayField
 from django.db import connections, models, transaction
 from django.test.utils import isolate_apps
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from durable_state import EntityMapping
 from durable_state.databases import postgresql
 from tests.app.models import AllFields, Parcel, Stock
-from tests.examples import examples
+from tests.examples import lenient
 from tests.mappings import remap
 from tests.tables import apply_batch
 from tests.wire import raw_change
@@ -74,7 +74,7 @@ def test_of_every_kind_of_column(using: str, update_mode: str) -> None:
         update_mode=update_mode,
     )
 
-    @settings(max_examples=examples(8), deadline=None, suppress_health_check=list(HealthCheck))
+    @lenient(8)
     @given(st.lists(wholes(), min_size=4, max_size=12), cuts, st.sampled_from(WAYS))
     def check(values: list[str], sizes: Iterator[int], way: Way) -> None:
         messages = [
