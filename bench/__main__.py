@@ -18,7 +18,7 @@ KINDS = ("live", "latency", "bulk", "snapshot", "fleet", "fanout")
 
 
 def main() -> None:
-    """Runs what was asked for on all databases at hand; prints and writes the tables."""
+    """Runs the requested measurements on all available databases; prints and writes the tables."""
     options = _options()
     options.output.mkdir(parents=True, exist_ok=True)
     mode = _memory if options.memory else _profile if options.profile else _compare
@@ -69,7 +69,7 @@ def _memory(options: argparse.Namespace, folder: Path) -> None:
     from .recording import record
     from .server import serve
 
-    # Longer values: a million events are 280 MB then.
+    # Longer values: a million events then take 280 MB.
     recordings = [record(kind, options.events, folder, filler=90) for kind in ("mixed", "snapshot")]
     proofs: list[Proof] = []
     with serve({each.name: each.path for each in recordings}) as url:

@@ -1,4 +1,4 @@
-"""What was aimed at, and how far it was reached."""
+"""The targets, and how far they were reached."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Aim", "judged"]
 
 
 class Aim(NamedTuple):
-    """``found`` and ``wanted`` are numbers of the same thing, in ``unit``."""
+    """``found`` and ``wanted`` are numbers of the same quantity, in ``unit``."""
 
     database: str
     text: str
@@ -17,7 +17,7 @@ class Aim(NamedTuple):
     wanted: float
     unit: str = " times"
     most: bool = True
-    """The less, the better; else the more."""
+    """Whether less is better; otherwise more is."""
 
     @property
     def reached(self) -> bool:
@@ -26,7 +26,7 @@ class Aim(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """Reached, or missed by how much."""
+        """How far it was reached, or missed."""
         if self.reached:
             return "reached"
         if not self.wanted:
@@ -36,7 +36,9 @@ class Aim(NamedTuple):
 
 
 def judged(aims: Iterable[Aim]) -> list[str]:
-    """A table of them, as blocks of Markdown; the databases of one aim beside each other."""
+    """A table of the targets, as blocks of Markdown; the databases of one target are side by
+    side.
+    """
     aims = list(aims)
     places = {text: number for number, text in enumerate(dict.fromkeys(aim.text for aim in aims))}
     lines = ["| what | database | found | aim | |", "|---|---|---:|---:|---|"]

@@ -1,4 +1,4 @@
-"""The databases at hand, made for the run and emptied before each measurement."""
+"""The available databases, created for the run and emptied before each measurement."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["ALIASES", "at_hand", "connection_settings", "empty", "versions"]
 ALIASES = ("default", "postgres", "mysql")
 
 versions: dict[str, str] = {}
-"""The name and the version of each database that was made, by alias."""
+"""The name and the version of each created database, by alias."""
 
 
 def at_hand(wanted: Sequence[str]) -> Iterator[str]:
-    """Each alias, while its database is there; says which one is not."""
+    """Each alias, while its database exists; says which ones are missing."""
     for alias in wanted:
         if alias in connections:
             with _made(alias):
@@ -32,7 +32,7 @@ def at_hand(wanted: Sequence[str]) -> Iterator[str]:
 
 
 def connection_settings(alias: str) -> dict[str, Any]:
-    """The database of that alias, as a process of its own is told of it in BENCH_DATABASE."""
+    """The database of that alias, as a separate process gets it in BENCH_DATABASE."""
     settings = connections[alias].settings_dict
     names = ("ENGINE", "NAME", "HOST", "PORT", "USER", "PASSWORD", "OPTIONS")
     return {name: settings[name] for name in names}

@@ -1,6 +1,6 @@
-"""What rows say, whoever holds them: a count and a checksum for each type.
+"""A summary of rows, wherever they are: a count and a checksum for each type.
 
-The order of the rows does not matter in it.
+It does not depend on the order of the rows.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ Equal for equal rows; a row at a time is enough to compute it.
 
 
 def checksum(key: str, value: Any) -> int:
-    """One row's, of the value as it is on the wire."""
+    """The checksum of one row, with the value as it is on the wire."""
     text = json.dumps([key, value], sort_keys=True, separators=(",", ":"))
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 def digest_of(rows: Iterable[tuple[str, str, Any]]) -> Digest:
-    """Of rows given as type, key and wire value."""
+    """The digest of rows given as type, key and wire value."""
     digest: Digest = {"message": (0, 0), "profile": (0, 0), "setting": (0, 0)}
     for entity_type, key, value in rows:
         count, total = digest[entity_type]

@@ -1,4 +1,4 @@
-"""Three tables, as a chat would have them."""
+"""Three tables, like those of a chat."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a process uses, as Linux tells."""
+"""What a process uses, as Linux reports it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["allow_many_files", "cpu", "memory_mb", "open_sockets"]
 
 
 def allow_many_files() -> None:
-    """Lets this process open as many files, and so sockets, as it ever may."""
+    """Lets this process open as many files, and so sockets, as it is allowed to."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
@@ -22,13 +22,13 @@ def cpu(pid: int) -> float:
 
 
 def memory_mb(pid: int) -> float:
-    """What of it is resident."""
+    """Its resident memory."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     resident = next(line for line in lines if line.startswith("VmRSS:"))
     return int(resident.split()[1]) / 1024
 
 
 def open_sockets(pid: int) -> int:
-    """To servers of streams and databases alike."""
+    """Connections to servers of streams and databases alike."""
     files = Path(f"/proc/{pid}/fd").iterdir()
     return sum(str(each.readlink()).startswith("socket:") for each in files)

@@ -1,4 +1,4 @@
-"""Where the time of this product goes, room by room, as blocks of Markdown."""
+"""Where this product spends its time, room by room, as blocks of Markdown."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ class Profiled(NamedTuple):
     """One run on one database."""
 
     title: str
-    """What was run; one table for each."""
+    """The title of the run; there is one table for each title."""
     database: str
     times: int
-    """By how many events, or commits, the seconds are divided."""
+    """The number of events, or commits, by which the seconds are divided."""
     modules: dict[str, float]
     """Seconds by module."""
     cpu: float
     """Seconds of the process's CPU."""
     wall: float | None = None
-    """Seconds on the clock, where it was busy all the time."""
+    """Wall-clock seconds, if it was busy all the time."""
 
 
 def tables(runs: list[Profiled]) -> list[str]:
@@ -74,7 +74,7 @@ NOTHING = (0.0, 0.0, 0.0)
 
 
 def _cell(run: Profiled, seconds: float, driver: float = 0.0) -> str:
-    """Microseconds each, in brackets those of the driver."""
+    """Microseconds each; those of the driver are in brackets."""
     spent, waited = 1e6 * seconds / run.times, 1e6 * driver / run.times
     digits = 0 if run.cpu / run.times > 1e-3 else 1
     text = f"{spent:,.{digits}f}"

@@ -16,7 +16,7 @@ TYPES = ("message", "profile", "setting")
 
 
 class Recording(NamedTuple):
-    """A JSON array of ``events`` messages in a file, and what they leave behind."""
+    """A file with a JSON array of ``events`` messages, and the rows they result in."""
 
     name: str
     path: Path
@@ -30,7 +30,7 @@ class Recording(NamedTuple):
 
 
 Event = tuple[str, str, str, int]
-"""Operation (or control), type, key, and the number from which the value is made."""
+"""Operation (or control), type, key, and the number from which the value is derived."""
 
 
 def mixed(events: int) -> Iterator[Event]:
@@ -58,7 +58,7 @@ def hot(events: int) -> Iterator[Event]:
 
 
 def inserts(events: int) -> Iterator[Event]:
-    """Inserts alone."""
+    """Inserts only."""
     for number in range(events):
         entity_type = TYPES[number % 3]
         yield "insert", entity_type, f"{entity_type}-{number:08}", number

@@ -1,6 +1,6 @@
 """A static server: each recorded stream is one response, complete and up to date.
 
-The kernel sends it from its file as it likes.
+The kernel sends it directly from its file.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from urllib.parse import parse_qs, urlsplit
 __all__ = ["serve"]
 
 END = "end"
-"""The offset behind the only response."""
+"""The offset after the only response."""
 POLL_SECONDS = 20
-"""How long a long-poll at the end waits for what never comes."""
+"""How long a long-poll at the end waits in vain, in seconds."""
 
 
 @contextmanager
 def serve(files: Mapping[str, Path]) -> Iterator[str]:
-    """Serves the files by name below the URL that it gives.
+    """Serves the files by name below the URL that it yields.
 
     Spec: PROTOCOL.md 5.5 (HEAD), 5.6 (catch-up), 5.7 (long-poll).
     """
@@ -32,7 +32,7 @@ def serve(files: Mapping[str, Path]) -> Iterator[str]:
         protocol_version = "HTTP/1.1"
 
         def handle(self) -> None:
-            with suppress(ConnectionError):  # whoever was killed reads no more
+            with suppress(ConnectionError):  # a killed client reads no more
                 super().handle()
 
         def do_HEAD(self) -> None:
@@ -69,7 +69,7 @@ def serve(files: Mapping[str, Path]) -> Iterator[str]:
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:
-            """Silent."""
+            """Logs nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
     threading.Thread(target=server.serve_forever, daemon=True).start()

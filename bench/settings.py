@@ -46,7 +46,7 @@ if "BENCH_REDIS" in os.environ:
                 "prefix": DATABASES["default"]["NAME"],
             },
         },
-        # The layer that Channels' tutorial names.
+        # The layer that Channels' tutorial uses.
         "tutorial": {
             "BACKEND": "channels_redis.core.RedisChannelLayer",
             "CONFIG": {

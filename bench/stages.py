@@ -1,4 +1,4 @@
-"""Where the time goes: looks at all threads' stacks again and again, and counts the rooms."""
+"""Where the time goes: samples all threads' stacks again and again, and counts the rooms."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import durable_state
 __all__ = ["DRIVER", "ORM", "SAMPLED", "Sampler", "rooms"]
 
 SWITCH_SECONDS = 0.0002
-"""After which another thread must give the interpreter away."""
+"""Seconds after which a thread has to release the interpreter."""
 DRIVER = ", driver"
-"""Ends the name of a module on whose behalf a driver works, or waits for its server."""
+"""Ends the name of a module for which a driver works, or waits for its server."""
 ORM = ", ORM"
-"""Ends the name of a module on whose behalf Django's ORM makes a statement or objects."""
+"""Ends the name of a module for which Django's ORM builds a statement or objects."""
 ELSEWHERE = "event loop and the rest"
 
 SAMPLED = (
@@ -29,7 +29,7 @@ SAMPLED = (
 )
 
 DETAILED = (".", "databases", "materializer/rows")
-"""Folders whose modules are told apart."""
+"""Folders whose modules are listed separately."""
 PACKAGE = f"{Path(durable_state.__file__).parent}/"
 DRIVERS = ("/psycopg/", "/MySQLdb/", "/django/db/backends/")
 ORMS = ("/django/db/models/", "/django/db/transaction.py", "/django/utils/")
@@ -37,21 +37,21 @@ IDLE = ("/selectors.py", "/threading.py", "/queue.py", "/concurrent/futures/thre
 
 
 class Sampler:
-    """Samples every thread but its own, every ``seconds``, from its making until :meth:`stop`."""
+    """Samples every thread but its own, every ``seconds``, from its creation until :meth:`stop`."""
 
     def __init__(self, seconds: float) -> None:
         self._every = seconds
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
-        # Else this thread comes to look mostly when another gives the interpreter away by itself,
-        # which drivers do.
+        # Otherwise this thread would mostly sample when another one releases the interpreter by
+        # itself, which drivers do.
         self._interval = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_SECONDS)
         self._thread.start()
 
     def seconds(self) -> dict[str, float]:
-        """So far, by module, summed over the threads, which overlap."""
+        """The seconds so far, by module, summed over the threads, which overlap."""
         return dict(self._seconds)
 
     def stop(self) -> dict[str, float]:
@@ -72,7 +72,7 @@ class Sampler:
 
 
 def _module(frame: FrameType | None) -> str:
-    """The innermost module of ours in one stack; empty where its thread only waits for work."""
+    """The innermost module of ours in one stack; empty if its thread only waits for work."""
     assert frame is not None
     innermost = frame.f_code.co_filename
     if innermost.endswith(IDLE):
@@ -86,9 +86,9 @@ def _module(frame: FrameType | None) -> str:
 
 
 def rooms(modules: Mapping[str, float]) -> dict[str, tuple[float, float, float]]:
-    """Seconds by folder of the package: all of them, and of these the driver's and the ORM's.
+    """Seconds by folder of the package, and of these the driver's and the ORM's.
 
-    Where most of the work is, modules stand for themselves.
+    Where most of the work is, modules are listed separately.
     """
     sums: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
     for name, seconds in modules.items():

@@ -1,4 +1,6 @@
-"""Streams that others append to: the reference server's where Node is there, else rakaia's."""
+"""Streams that others append to: on the reference server if Node is available, otherwise on
+rakaia.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ LONG_POLL_SECONDS = 20.0
 
 @contextmanager
 def stream_server() -> Iterator[StreamServer]:
-    """Runs the server for as long as it is needed."""
+    """Runs the server while the block runs."""
     run = rakaia if missing() else reference
     with run(long_poll_seconds=LONG_POLL_SECONDS) as server:
         yield server
@@ -31,7 +33,7 @@ class Producer:
     """Creates streams and appends to them in turn, over one connection."""
 
     def __init__(self, *urls: str) -> None:
-        """They are all of one server."""
+        """All of them are on one server."""
         where = [urlsplit(url) for url in urls]
         self._connection = http.client.HTTPConnection(where[0].hostname or "", where[0].port)
         for each in where:
@@ -50,16 +52,16 @@ class Producer:
         self._connection.close()
 
     def append(self, message: bytes) -> int:
-        """Appends one message to the stream whose turn it is;
-        the nanoseconds of the monotonic clock when it was sent.
+        """Appends one message to the stream whose turn it is; returns when it was sent, in
+        nanoseconds of the monotonic clock.
         """
         path, sent_at = next(self._turns), time.monotonic_ns()
         self._request("POST", path, message)
         return sent_at
 
     def append_steadily(self, messages: list[bytes], rate: float) -> list[int]:
-        """Appends one message after the other, ``rate`` a second; when each was sent."""
-        self._connection.close()  # opened again by itself: servers close what was idle for long
+        """Appends one message after another, ``rate`` per second; returns when each was sent."""
+        self._connection.close()  # reopened by itself: servers close idle connections
         began = time.monotonic()
         sent = []
         for number, message in enumerate(messages):

@@ -1,4 +1,4 @@
-"""What a contestant left in the tables, as it is on the wire."""
+"""The rows that a contestant left in the tables, as they would be on the wire."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["digest_of_tables"]
 
 
 def digest_of_tables(alias: str) -> Digest:
-    """Of the three tables in the database of that alias."""
+    """The rows of the three tables in the database of that alias."""
     return digest_of(_rows(alias))
 
 

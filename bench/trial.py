@@ -1,4 +1,4 @@
-"""What each kind of measurement is for the command."""
+"""What the command needs of each kind of measurement."""
 
 from __future__ import annotations
 
@@ -16,33 +16,35 @@ T = TypeVar("T")
 
 
 class Trial(Protocol):
-    """One kind of measurement, on one database after the other."""
+    """One kind of measurement, on one database after another."""
 
     def run(self, alias: str) -> None:
-        """Measures on that database, and says so as it goes, unless it is not meant for it."""
+        """Measures on that database and reports progress, unless the measurement is not meant
+        for it.
+        """
 
     def tables(self) -> list[str]:
-        """What was found, as blocks of Markdown."""
+        """The results, as blocks of Markdown."""
 
     def aims(self) -> Iterator[Aim]:
-        """What was found beside what was aimed at."""
+        """The results compared with the targets."""
 
     def measured(self) -> Any:
-        """What was found, for JSON."""
+        """The results, for JSON."""
 
 
 class Series(Generic[T]):
-    """The beginning of a trial that finds one thing after the other."""
+    """The base of a trial that makes one finding after another."""
 
     def __init__(self, options: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
         self.options = options
         self.found: list[T] = []
 
     def note(self, done: T, told: str) -> None:
-        """Keeps what was found, and says it."""
+        """Keeps a finding, and prints it."""
         print(told, flush=True)
         self.found.append(done)
 
     def measured(self) -> Any:
-        """All that was found."""
+        """All findings."""
         return self.found

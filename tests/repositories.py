@@ -52,8 +52,8 @@ class ScratchRepository:
             self.commit(f"Commit number {number}")
 
     def import_commits(self, commits: int) -> None:
-        """A long history at once, by git's own importer:
-        every commit changes three files, some delete one.
+        """A long history, written at once with git's own importer: every commit changes three
+        files, some delete one.
         """
         lines: list[str] = []
         for number in range(commits):

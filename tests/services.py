@@ -20,10 +20,9 @@ from tests import private
 available: dict[str, dict[str, Any]] = {}
 missing: dict[str, str] = {}
 
-# A private server is started for a test run only, never for a type checker that imports the
-# settings.
+# A private server is started for a test run only, not for a type checker that imports the settings.
 MAY_START = "pytest" in sys.modules
-# Two test runs on one server must not drop each other's database.
+# Two test runs on one server must not drop each other's databases.
 PROBE = f"durable_state_probe_{os.getpid()}"
 
 
@@ -60,7 +59,7 @@ def _probe_mysql(url: SplitResult) -> None:
         cursor = connection.cursor()
         cursor.execute(f"CREATE DATABASE {PROBE}")
         cursor.execute(f"DROP DATABASE {PROBE}")
-        # Keys that differ in trailing spaces only are told apart by collations that do not pad.
+        # Keys that differ only in trailing spaces are distinguished by collations that do not pad.
         mariadb = "MariaDB" in connection.get_server_info()
         collations["mysql"] = "utf8mb4_nopad_bin" if mariadb else "utf8mb4_0900_bin"
     finally:
@@ -107,8 +106,8 @@ SERVICES: dict[str, tuple[str, str, Any, Any]] = {
 
 @cache
 def find(name: str) -> str | None:
-    """The URL of a service that works, or None;
-    ``missing[name]`` then tells the reason, without the URL's password.
+    """The URL of a service that works, or None; ``missing[name]`` then holds the reason, without
+    the URL's password.
     """
     variable, usual, probe, start = SERVICES[name]
     given = os.environ.get(variable)

@@ -1,5 +1,5 @@
-"""Django settings of the test suite:
-SQLite as default, and every other database at hand under its own alias.
+"""Django settings of the test suite: SQLite as default, and every other available database under
+its own alias.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ TEMPLATES = [
 ]
 ROOT_URLCONF = "tests.urls"
 STATIC_URL = "/static/"
-# Of this run alone, and gone after it.
+# Of this run alone, and deleted after it.
 FOLDER = tempfile.mkdtemp(prefix="durable-state-")
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 DATABASES = {

@@ -1,4 +1,4 @@
-"""Messages go into the tables, and what the tables then hold is looked at; for every room."""
+"""Applies messages to the tables, and looks at the result; for every room."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _numbers = count()
 
 @contextmanager
 def fresh_stream(database: str) -> Iterator[Stream]:
-    """A stream of its own for one example; its rows go with it."""
+    """A separate stream for one example; its rows are deleted with it."""
     name = f"s{next(_numbers)}"
     stream = Stream.objects.using(database).create(name=name, url=f"http://tests.invalid/{name}")
     try:
@@ -49,7 +49,7 @@ def fresh_stream(database: str) -> Iterator[Stream]:
 
 
 def apply_batch(stream: Stream, items: Sequence[Any], up_to_date: bool) -> None:
-    """Commits the items as one batch: of the stream's replay, if it has one."""
+    """Commits the items as one batch: to the stream's replay, if it has one."""
     replay = Replay.objects.using(stream.using).filter(stream=stream).first()
     prepared = prepare_batch(
         stream, [decode(encode(item)) for item in items], (replay or stream).ordinal
@@ -97,8 +97,8 @@ def strict(rows: Any) -> str:
 
 
 def settled(stream: Stream, items: list[Any]) -> list[Any]:
-    """The items, with a snapshot's end applied where one is open that follows a reset:
-    till then readers see the rows of before.
+    """The items, plus a snapshot's end if a snapshot is open that follows a reset: until then,
+    readers see the old rows.
     """
     stream.refresh_from_db()
     if stream.snapshot_id is None or stream.rebuild_id is None:
@@ -108,7 +108,7 @@ def settled(stream: Stream, items: list[Any]) -> list[Any]:
 
 
 def check(stream: Stream, items: list[Any]) -> None:
-    """Rows, letters and counters are what the oracle says."""
+    """Rows, letters and counters equal the oracle's."""
     answer = fold(settled(stream, items))
     assert strict(rows_of(stream)) == strict(answer.rows)
     letters = DeadLetter.objects.using(stream.using).filter(stream=stream, generation=0)
@@ -127,14 +127,14 @@ def check(stream: Stream, items: list[Any]) -> None:
 
 
 def replay(name: str, using: str) -> None:
-    """Puts the stream back to its start, beside the rows that are shown."""
+    """Puts the stream back to its start, beside the shown rows."""
     with transaction.atomic(using=using):
         begin_replay(Stream.objects.using(using).get(name=name))
 
 
 def adds_up(name: str, using: str) -> None:
-    """Each message of the stream is counted once:
-    in a counter, or in a generation that is still folded.
+    """Each message of the stream is counted once: in a counter, or in a generation that is still
+    being folded.
     """
     stream = Stream.objects.using(using).get(name=name)
     counts = {
@@ -147,7 +147,7 @@ def adds_up(name: str, using: str) -> None:
 
 @contextmanager
 def tables_of(using: str, *made: type[django_models.Model]) -> Iterator[None]:
-    """The tables of models that one test needs are there, parents first, while the block runs;
+    """Creates the tables of a test's own models, parents first, for as long as the block runs;
     not inside a transaction.
     """
     connection = connections[using]

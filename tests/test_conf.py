@@ -1,4 +1,4 @@
-"""The settings: their defaults are fixed, and a typo is found with its path."""
+"""The settings: their defaults are fixed, and a typo is reported with its path."""
 
 from __future__ import annotations
 
@@ -50,22 +50,22 @@ DEFAULTS: dict[str, Any] = {
 
 
 def headers(stream: Any) -> dict[str, str]:
-    """What HEADERS may name."""
+    """A valid value for HEADERS."""
     return {}
 
 
 async def coroutine(stream: Any) -> dict[str, str]:
-    """What HEADERS may not name: it is called in a thread."""
+    """Invalid for HEADERS: it is called in a thread."""
     return {}
 
 
 def no_argument() -> dict[str, str]:
-    """What HEADERS may not name: it has to know the stream."""
+    """Invalid for HEADERS: it has to accept the stream."""
     return {}
 
 
 def test_defaults_are_pinned() -> None:
-    """A changed default is a change for every user, so it is made in two places."""
+    """A changed default affects every user, so it has to be changed in two places."""
     assert msgspec.to_builtins(load({})) == DEFAULTS
     assert msgspec.to_builtins(load(DEFAULTS)) == DEFAULTS
 
@@ -104,7 +104,7 @@ def test_settings_are_frozen_and_follow_override_settings() -> None:
     ids=repr,
 )
 def test_typo_is_e020_with_its_path(raw: Any, words: list[str]) -> None:
-    """The check names the key and what was expected, and at run time the same words are raised."""
+    """The check names the key and what was expected; at run time the same text is raised."""
     with override_settings(DURABLE_STATE=raw):
         (found,) = check_settings()
         assert found.id == "durable_state.E020"
@@ -130,7 +130,7 @@ def test_typo_is_e020_with_its_path(raw: Any, words: list[str]) -> None:
     ids=repr,
 )
 def test_path_that_leads_nowhere_is_e021(raw: dict[str, str], words: str) -> None:
-    """What HEADERS and POLICY name is imported and looked at."""
+    """The functions that HEADERS and POLICY name are imported and examined."""
     with override_settings(DURABLE_STATE=raw):
         (found,) = check_settings()
     assert found.id == "durable_state.E021"
@@ -138,7 +138,7 @@ def test_path_that_leads_nowhere_is_e021(raw: dict[str, str], words: str) -> Non
 
 
 def test_right_settings_have_no_finding() -> None:
-    """Neither the defaults nor a headers function of one's own."""
+    """Neither the defaults nor a project's headers function."""
     assert check_settings() == []
     assert check_settings({"HEADERS": "tests.test_conf.headers"}) == []
 

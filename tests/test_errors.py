@@ -1,4 +1,4 @@
-"""Errors survive the way through a broker."""
+"""Errors survive pickling on their way through a broker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ classes = [
 
 @pytest.mark.parametrize("error", classes)
 def test_every_class_round_trips_through_pickle(error: type[errors.DurableStateError]) -> None:
-    """With all arguments that it takes, and with none."""
+    """With all arguments, and with none."""
     values: dict[str, Any] = {
         "message": "what",
         "action": "do",

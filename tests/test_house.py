@@ -1,4 +1,4 @@
-"""The house of the tests: a folder shows behaviours, and what they share has a place of its own."""
+"""The layout of the tests: a folder shows behaviours, and shared helpers have their own place."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ TESTS = Path(__file__).parent
 ROOMS = sorted(
     each.parent
     for each in TESTS.glob("*/__init__.py")
-    if each.parent.name not in ("app", "servers", "typing")  # which hold no tests
+    if each.parent.name not in ("app", "servers", "typing")  # they hold no tests
 )
 
 
 def imported(file: Path) -> Iterator[str]:
-    """The modules that a file of the tests imports,
-    and what it takes from them, by their full names.
-    """
+    """The modules that a test file imports, and the names that it takes from them, in full."""
     package = ["tests", *file.relative_to(TESTS).parent.parts]
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
@@ -31,8 +29,8 @@ def imported(file: Path) -> Iterator[str]:
 
 
 def test_no_test_is_imported() -> None:
-    """Helpers of several files lie in ``support``, in ``tests/wire.py`` or ``tests/tables.py``;
-    tests are nobody's library.
+    """Helpers of several files are in ``support``, ``tests/wire.py`` or ``tests/tables.py``;
+    nobody imports from tests.
     """
     found = [
         f"{file.relative_to(TESTS)} imports {name}"
@@ -47,6 +45,6 @@ def test_no_test_is_imported() -> None:
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
 def test_a_room_shows_behaviours_only(room: Path) -> None:
-    """Whatever else there is in Python lies in its ``support``."""
+    """Any other Python files are in its ``support``."""
     names = {file.name for file in room.glob("*.py")} - {"__init__.py", "conftest.py"}
     assert [name for name in sorted(names) if not name.startswith("test_")] == []

@@ -1,4 +1,4 @@
-"""No file of the package imports, by whatever way, what imports it."""
+"""No module of the package imports, in whatever way, a module that imports it."""
 
 from __future__ import annotations
 

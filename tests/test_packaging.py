@@ -1,4 +1,4 @@
-"""What would be published holds what users need, and nothing else."""
+"""The published archives hold what users need, and nothing else."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The source archive, and the wheel that is built from it, as ``make dist`` does."""
+    """The source archive, and the wheel built from it, as by ``make dist``."""
     folder = tmp_path_factory.mktemp("dist")
     _python("build", "--no-isolation", "--outdir", str(folder), str(CHECKOUT))
     return folder
@@ -33,7 +33,7 @@ def _python(module: str, *arguments: str) -> str:
 
 
 def test_an_index_would_take_it(dist: Path) -> None:
-    """``twine check`` finds nothing, in the description neither."""
+    """``twine check`` finds nothing, not even in the description."""
     printed = _python("twine", "check", "--strict", *map(str, dist.iterdir()))
     assert printed.count("PASSED") == 2
 

@@ -1,4 +1,4 @@
-"""What projects import: adding to it is a decision, removing from it breaks them."""
+"""The names that projects import: adding one is a decision, removing one breaks projects."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_stream_needs_a_name_and_a_url_only() -> None:
 
 @pytest.mark.django_db
 def test_apply_works_inside_a_test_case() -> None:
-    """The testing helper takes dicts and raw bytes, and says what became of them."""
+    """The testing helper accepts dicts and raw bytes, and says what became of them."""
     insert = {
         "type": "message",
         "key": "1",
@@ -55,7 +55,7 @@ def test_apply_works_inside_a_test_case() -> None:
 
 
 def test_changes_for_tests_are_built_as_on_the_wire() -> None:
-    """With the operation and headers that are given; a delete without a value."""
+    """With the given operation and headers; a delete without a value."""
     made = change("task", "t1", {"done": True}, txid="x")
     headers = {"operation": "upsert", "txid": "x"}
     assert made == {"type": "task", "key": "t1", "value": {"done": True}, "headers": headers}

@@ -1,4 +1,4 @@
-"""The Celery tasks: who is sent what, when again, and what a real worker makes of it."""
+"""The Celery tasks: who is sent what, when again, and what a real worker does with it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def app(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]:
-    """A Celery application on a broker of its own, in this process's memory."""
+    """A Celery application with its own broker, in this process's memory."""
     monkeypatch.setattr(tasks, "SUPERVISE_SECONDS", 0.0)
     monkeypatch.setattr(tasks, "_supervised", {})
     settings.DURABLE_STATE = {"LEASE_SECONDS": 1, "SLICE_SECONDS": 1.2}
@@ -54,7 +54,7 @@ def app(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]:
 
 
 def _sent(app: Celery, name: str = "celery") -> list[Any]:
-    """What lies in the queue; it is empty afterwards."""
+    """The messages in the queue, which is empty afterwards."""
     found: list[Any] = []
     with Connection("memory://") as connection, connection.SimpleQueue(name) as waiting:
         while True:
@@ -77,7 +77,7 @@ def make(*names: str, url: str = "http://tests.invalid/s", **values: Any) -> lis
 
 
 def test_a_task_is_sent_for_each_seat_that_the_streams_need(app: Celery, settings: Any) -> None:
-    """Once for each; streams that want no consumer, or have one, need none."""
+    """Once for each; streams that do not want a consumer, or have one, need none."""
     settings.DURABLE_STATE = {"SEAT_STREAMS": 2}
     make("paused", paused=True)
     for status in (Status.HALTED, Status.CLOSED, Status.NEEDS_RESET):
@@ -95,7 +95,7 @@ def test_a_task_is_sent_for_each_seat_that_the_streams_need(app: Celery, setting
 
 
 def test_the_settings_say_how_many_seats_there_are(app: Celery, settings: Any) -> None:
-    """Never more than streams."""
+    """Never more than there are streams."""
     settings.DURABLE_STATE = {"SEATS": 3}
     make("a", "b")
     assert tasks.supervise() == 2
@@ -104,7 +104,9 @@ def test_the_settings_say_how_many_seats_there_are(app: Celery, settings: Any) -
 
 
 def test_a_lost_task_is_sent_again(app: Celery) -> None:
-    """After LEASE_SECONDS, on the database's clock; no expiry, on a worker's, discards it."""
+    """After LEASE_SECONDS, on the database's clock; no task expiry, on a worker's clock,
+    discards it.
+    """
     make("a")
     tasks.supervise()
     (message,) = _sent(app)
@@ -116,7 +118,7 @@ def test_a_lost_task_is_sent_again(app: Celery) -> None:
 
 
 def test_a_task_may_run_for_longer_than_the_projects_limits(app: Celery) -> None:
-    """They may be below the slice."""
+    """They may be shorter than the slice."""
     app.conf.task_time_limit = 0.1
     make("a")
     tasks.supervise()
@@ -128,14 +130,14 @@ def test_a_task_may_run_for_longer_than_the_projects_limits(app: Celery) -> None
 def test_tasks_that_have_piled_up_cost_nothing(
     app: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process looks once a second, however often it is told to."""
+    """A process checks once a second, however often it is told to."""
     monkeypatch.setattr(tasks, "SUPERVISE_SECONDS", 60.0)
     make("a")
     assert [tasks.supervise() for _ in range(20)] == [1, *[0] * 19]
 
 
 def test_a_late_task_ends_at_once(app: Celery) -> None:
-    """Where all seats are filled that the streams need."""
+    """If all seats that the streams need are filled."""
     make("a")
     place = seating.join("default", "run", 1000)
     started = time.monotonic()
@@ -250,7 +252,9 @@ def test_a_broken_stream_holds_up_no_other(app: Celery, reference_server: Stream
 def test_a_worker_follows_streams_from_slice_to_slice(
     app: Celery, reference_server: StreamServer
 ) -> None:
-    """supervise, consume, hand over: what is appended at any moment is shown, and nothing twice."""
+    """supervise, consume, hand over: whatever is appended at any moment is shown, and nothing
+    twice.
+    """
     remotes = [RemoteStream(reference_server.stream()) for _ in range(3)]
     streams = [make(f"s{n}", url=remote.url)[0] for n, remote in enumerate(remotes)]
     ended = threading.Event()
@@ -292,8 +296,8 @@ def test_a_worker_follows_streams_from_slice_to_slice(
 def test_a_quiet_stream_stays_live_while_its_slice_changes_hands(
     app: Celery, reference_server: StreamServer, settings: Any
 ) -> None:
-    """However long ago its last event was;
-    once the workers are gone it says so, and what to start.
+    """However long ago its last event was; once the workers are gone it says so, and what to
+    start.
     """
     settings.DURABLE_STATE = {"LEASE_SECONDS": 4, "SLICE_SECONDS": 0.8}
     remote = RemoteStream(reference_server.stream())
@@ -332,7 +336,7 @@ TEXTS = {"default": "hi", "postgres": "ünï😀"}
 def test_one_worker_consumes_several_databases(
     app: Celery, reference_server: StreamServer, settings: Any
 ) -> None:
-    """Each has seats of its own, kept filled by a supervise of its own, from slice to slice."""
+    """Each has its own seats, kept filled by its own supervise, from slice to slice."""
     settings.DURABLE_STATE = {"LEASE_SECONDS": 4, "SLICE_SECONDS": 0.8, "SEATS": 1}
     remotes = {alias: RemoteStream(reference_server.stream()) for alias in TEXTS}
     streams = {

@@ -1,4 +1,4 @@
-"""The translations that are shipped: complete, up to date with the texts, and used."""
+"""The shipped translations: complete, up to date with the texts, and used."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def texts(message: Message) -> list[str]:
 
 
 def originals(found: Catalog) -> set[tuple[str, ...]]:
-    """What is translated, each with its plural."""
+    """The translated texts, each with its plural."""
     ids = [message.id for message in found if message.id]
     return {(each,) if isinstance(each, str) else tuple(each) for each in ids}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_text_is_translated(language: str) -> None:
-    """None is missing or only guessed, and each has the placeholders of its original."""
+    """None is missing or fuzzy, and each has the placeholders of its original."""
     assert LANGUAGES == ["de", "es", "fr"]
     for message in catalog(language):
         if not message.id:
@@ -88,7 +88,7 @@ def test_the_compiled_translation_is_that_of_the_source(language: str) -> None:
 
 
 def test_no_text_was_added_or_changed_since(tmp_path: Path) -> None:
-    """The texts of the code and the templates are those that are translated."""
+    """The texts of the code and the templates are those in the catalogs."""
     if shutil.which("xgettext") is None:
         skip_or_fail("there is no xgettext (GNU gettext)")
     package = tmp_path / "durable_state"
@@ -111,7 +111,7 @@ def test_no_text_was_added_or_changed_since(tmp_path: Path) -> None:
 def test_pages_speak_the_readers_language(
     admin_client: Client, settings: Any, language: str
 ) -> None:
-    """And write numbers as that does."""
+    """And numbers are written accordingly."""
     settings.LANGUAGE_CODE = language
     Stream.objects.create(name="chat", url="http://localhost/s", ordinal=1_234_567)
     for path, wanted in MORE.items():
@@ -127,7 +127,7 @@ def test_pages_speak_the_readers_language(
 def test_why_a_stream_waits_is_told_in_the_readers_language(
     admin_client: Client, settings: Any
 ) -> None:
-    """By pages; the command speaks English, as logs and stored errors do."""
+    """Pages are translated; the command speaks English, like logs and stored errors."""
     settings.LANGUAGE_CODE = "de"
     hours_ago = timezone.now() - timedelta(hours=3)
     Stream.objects.create(

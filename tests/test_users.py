@@ -22,12 +22,12 @@ from durable_state.users import follower_name
     ],
 )
 def test_addresses_share_places(one: str, other: str, same: bool) -> None:
-    """As a provider hands them out: whoever has an address of IPv6 has its network."""
+    """As providers assign them: whoever has an IPv6 address has its network."""
     for nobody in (AnonymousUser(), None):
         assert (follower_name(nobody, one) == follower_name(nobody, other)) is same
 
 
 def test_a_user_has_the_same_places_from_everywhere() -> None:
-    """And never those of an address."""
+    """And never the same as an address."""
     assert follower_name(User(pk=7), "192.0.2.1") == follower_name(User(pk=7), "192.0.2.2")
     assert follower_name(User(pk=7), "7") != follower_name(None, "7")

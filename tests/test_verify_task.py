@@ -1,4 +1,4 @@
-"""A Celery worker carries out the verifications that were asked for."""
+"""A Celery worker carries out requested verifications."""
 
 from __future__ import annotations
 

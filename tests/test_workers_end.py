@@ -1,5 +1,5 @@
 """A real Celery worker gives its streams back within seconds of SIGTERM, and loses them at once
-when it is killed.
+if it is killed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "post
 def worker(
     broker: str, pool: str, lease_seconds: int = 10
 ) -> Iterator[tuple[subprocess.Popen[str], Callable[[], None]]]:
-    """The worker, and what sends it one ``supervise``."""
+    """The worker, and a function that sends it one ``supervise``."""
     queue = f"tests-{uuid.uuid4().hex}"
     ours = {"LEASE_SECONDS": lease_seconds, "QUEUE": queue}
     module = "tests.consumer.support.celery_worker"
@@ -80,7 +80,7 @@ def make_quiet_streams(server: MisbehavingServer) -> QuerySet[Stream]:
 def test_a_worker_ends_within_five_seconds_of_sigterm(
     redis_url: str, misbehaving_server: MisbehavingServer, pool: str
 ) -> None:
-    """In the midst of a slice of ten minutes; what it had is free for anybody."""
+    """In the middle of a slice of ten minutes; its streams are free for anybody."""
     streams = make_quiet_streams(misbehaving_server)
     with worker(redis_url, pool) as (process, supervise):
         supervise()
@@ -97,7 +97,7 @@ def test_a_worker_ends_within_five_seconds_of_sigterm(
 def test_what_a_killed_worker_had_is_taken_at_once(
     redis_url: str, misbehaving_server: MisbehavingServer, settings: Any
 ) -> None:
-    """On the same machine, which sees that it is dead, nobody waits for the lease to end."""
+    """On the same machine, which sees that it is dead, nobody waits for the lease to expire."""
     settings.DURABLE_STATE = {"LEASE_SECONDS": 300}
     streams = make_quiet_streams(misbehaving_server)
     with worker(redis_url, "prefork", lease_seconds=300) as (process, supervise):

@@ -1,4 +1,4 @@
-"""Messages as they stand on the wire, for every test that appends or applies some."""
+"""Messages as they are on the wire, for every test that appends or applies some."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def change(
     headers: Any = None,
     **fields: Any,
 ) -> dict[str, Any]:
-    """A change whose value is an object of these fields, or just ``value``; a delete has none."""
+    """A change whose value is an object of these fields, or ``value`` itself; a delete has none."""
     found: dict[str, Any] = {
         "type": entity_type,
         "key": key,
@@ -83,5 +83,5 @@ def raw_change(
 
 
 def encode(item: Any) -> bytes:
-    """The item as it stands on the wire; bytes are taken as they are."""
+    """The item as it is on the wire; bytes are taken unchanged."""
     return item if isinstance(item, bytes) else json.dumps(item, ensure_ascii=False).encode()

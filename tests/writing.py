@@ -8,7 +8,7 @@ __all__ = ["write_by_the_orm"]
 
 
 def write_by_the_orm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has rows of the project's tables written by the ORM on every database."""
+    """Makes the ORM write the project's tables on every database."""
     from durable_state.databases import VENDORS  # not before Django is set up
 
     for database in VENDORS.values():

@@ -1,1 +1,3 @@
-"""How many subscribers one web process serves, beside the usual consumer and a floor."""
+"""How many subscribers one web process serves, compared with the usual consumer and a lower
+bound.
+"""

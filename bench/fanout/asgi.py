@@ -1,6 +1,6 @@
-"""The web process: the product's websocket, and beside it two others that send the same texts.
+"""The web process: the product's websocket, and two others that send the same texts.
 
-``tutorial``: a consumer as Channels' tutorial has them, a group of the channel layer for each
+``tutorial``: a consumer as in Channels' tutorial, with a group of the channel layer for each
 stream. ``floor``: one subscription to Redis, and nothing but ASGI's ``send`` for each socket.
 """
 
@@ -26,18 +26,18 @@ __all__ = ["application"]
 
 
 class TutorialConsumer(AsyncWebsocketConsumer):
-    """Joins the stream's group, and passes on what is sent to it."""
+    """Joins the stream's group, and passes its messages on."""
 
     channel_layer_alias = "tutorial"
 
     async def connect(self) -> None:
-        """Joins."""
+        """Joins the group."""
         self.group = f"stream_{self.scope['url_route']['kwargs']['stream']}"
         await self.channel_layer.group_add(self.group, self.channel_name)
         await self.accept()
 
     async def disconnect(self, code: int) -> None:
-        """Leaves."""
+        """Leaves the group."""
         await self.channel_layer.group_discard(self.group, self.channel_name)
 
     async def stream_change(self, event: dict[str, Any]) -> None:
@@ -46,7 +46,7 @@ class TutorialConsumer(AsyncWebsocketConsumer):
 
 
 class Floor:
-    """An ASGI application that does nothing else than sending."""
+    """An ASGI application that only sends."""
 
     def __init__(self) -> None:
         self._sends: dict[Any, None] = {}

@@ -26,38 +26,38 @@ from tests.servers.rakaia import free_port
 __all__ = ["WAYS", "Served", "clients_of", "measure", "question", "web_process"]
 
 WAYS = {"durable_state": "/ws/state", "tutorial": "/tutorial", "floor": "/floor"}
-"""Where each way's websocket is."""
+"""The path of each way's websocket."""
 WARM_UP = 20
 """Events before the measured ones."""
 SECONDS = 20.0
-"""Within which a server listens."""
+"""The most seconds until a server listens."""
 QUIET_SECONDS = 3.0
-"""Without an arrival, after which what is missing is lost."""
+"""Seconds without an arrival after which missing changes count as lost."""
 
 
 class Served(msgspec.Struct):
-    """What one web process did for its subscribers."""
+    """What one web process achieved for its subscribers."""
 
     way: str
     subscribers: int
     events: int
     number: int
     delivered: int
-    """Changes in callbacks of clients; all would be events times subscribers."""
+    """Changes in callbacks of clients; complete if this is events times subscribers."""
     frames: int
-    """In which they came: where the consumer is late, one commit has several changes."""
+    """The frames that they came in: if the consumer is late, one commit has several changes."""
     cpu: float
-    """Seconds of the web process's CPU."""
+    """CPU seconds of the web process."""
     clients_cpu: float
-    """Of the clients', for comparison."""
+    """CPU seconds of the clients, for comparison."""
     latency: Spread
     """Milliseconds from the append of an event to the callback of each client."""
     seconds: float
-    """From the first append to the last arrival."""
+    """Seconds from the first append to the last arrival."""
 
     @property
     def per_cpu_second(self) -> float:
-        """Frames delivered for a second of the web process's CPU."""
+        """Frames delivered per CPU second of the web process."""
         return self.frames / max(self.cpu, 0.01)  # which is a tick of the clock
 
     @property
@@ -116,7 +116,7 @@ def measure(
 
 
 def _wait(clients: subprocess.Popen[str], wanted: int) -> None:
-    """Returns once so much has arrived, or nothing more comes."""
+    """Returns once so many have arrived, or nothing more comes."""
     known, since = -1, time.monotonic()
     while (count := question(clients, "count")) < wanted:
         if count != known:
@@ -127,7 +127,7 @@ def _wait(clients: subprocess.Popen[str], wanted: int) -> None:
 
 
 def question(clients: subprocess.Popen[str], text: str) -> Any:
-    """What the clients answer."""
+    """The clients' answers."""
     assert clients.stdin is not None
     assert clients.stdout is not None
     clients.stdin.write(f"{text}\n")
@@ -167,7 +167,7 @@ def web_process(
         wait_until_open(port, process)
         yield process
     finally:
-        process.kill()  # It would take leave of each socket.
+        process.kill()  # It would say goodbye to each socket.
         process.wait(SECONDS)
 
 
@@ -175,7 +175,7 @@ def web_process(
 def clients_of(
     port: int, path: str, count: int, address: str = "127.0.0.1"
 ) -> Iterator[subprocess.Popen[str]]:
-    """So many clients in one process, which come from that address."""
+    """So many clients in one process, which connect from that address."""
     command = [sys.executable, "-m", "bench.fanout.swarm", "127.0.0.1", str(port), path]
     command += [str(count), address]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

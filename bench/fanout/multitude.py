@@ -1,5 +1,5 @@
-"""So many sockets in one web process as one machine holds: what each costs, and how long a commit
-takes to reach all of them.
+"""As many sockets in one web process as one machine holds: what each costs, and how long a
+commit takes to reach all of them.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ __all__ = ["Multitude", "measure_multitude"]
 
 WAY = "durable_state"
 CLIENTS = 2_500
-"""Sockets of one client process, each of which has an address of its own."""
+"""Sockets of one client process, each of which has its own address."""
 IDLE_SECONDS = 20.0
 SECONDS = 60.0
-"""Within which all have arrived, or something is broken."""
+"""The most seconds until all have arrived; beyond that, something is broken."""
 
 
 class Multitude(msgspec.Struct):
-    """What so many sockets cost, and get."""
+    """The costs and latencies of so many sockets."""
 
     sockets: int
     number: int
     opened_after: float
     """Seconds until all were open, and had their first frames."""
     opening_cpu: float
-    """Milliseconds of the web process's CPU for each of them."""
+    """CPU milliseconds of the web process for each socket."""
     memory_kb: float
-    """Of the web process, for each."""
+    """Memory of the web process for each socket."""
     idle_cpu: float
     """Percent of a core, while nothing happens."""
     first: float
     """Milliseconds from an append until the first socket had it."""
     last: float
-    """The same, until all had it."""
+    """Milliseconds from an append until all sockets had it."""
     lost: int
 
 
@@ -71,7 +71,7 @@ def measure_multitude(alias: str, redis: str, sockets: int, events: int, number:
                 count, address = min(CLIENTS, sockets - start), f"127.0.0.{3 + start // CLIENTS}"
                 swarms.append(stack.enter_context(clients_of(port, path, count, address)))
                 sizes.append(count)
-                _wait(swarms[-1], count)  # The row that is there already, in a snapshot.
+                _wait(swarms[-1], count)  # The row that exists already, in a snapshot.
             opened_after = time.monotonic() - began
             opening_cpu = cpu(web.pid) - used
             time.sleep(1)
@@ -107,7 +107,7 @@ def measure_multitude(alias: str, redis: str, sockets: int, events: int, number:
 
 
 def _wait(clients: subprocess.Popen[str], wanted: int) -> None:
-    """Returns once so much has arrived. Raises: TimeoutError."""
+    """Returns once so many have arrived. Raises: TimeoutError."""
     until = time.monotonic() + SECONDS
     while question(clients, "count") < wanted:
         if time.monotonic() > until:

@@ -27,9 +27,9 @@ KEY = b'"key":"'
 AT_ONCE = 20
 """Sockets that are being opened."""
 OPEN_SECONDS = 30.0
-"""Within which one is open."""
+"""The most seconds until one is open."""
 FRAMES = [0]
-"""How many brought something."""
+"""How many frames brought something."""
 
 
 class Socket(asyncio.Protocol):
@@ -46,7 +46,7 @@ class Socket(asyncio.Protocol):
         self._unread = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Asks for the websocket."""
+        """Requests the websocket."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         transport.write(self._request.encode())
@@ -69,12 +69,12 @@ class Socket(asyncio.Protocol):
         self._unread = data[start:]
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Whoever waits is told."""
+        """Wakes whoever waits."""
         if not self.opened.done():
             self.opened.set_exception(error or RuntimeError("closed"))
 
     def _frame(self, data: bytes, start: int) -> int | None:
-        """Takes the frame that begins there, if all of it is; where it ends."""
+        """Takes the frame that begins there, if it is complete; returns where it ends."""
         if len(data) < start + 2:
             return None
         size, begins = data[start + 1], start + 2

@@ -1,6 +1,6 @@
-"""In the consuming process: tells of each commit as a project without this feed would.
+"""In the consuming process: announces each commit as a project without this feed would.
 
-The text is what the product's websocket sends of the same commit.
+The text is what the product's websocket sends for the same commit.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The three ways beside each other, for few subscribers and for many."""
+"""The three ways side by side, for few subscribers and for many."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["FanOutTrial"]
 
 ALIAS = "postgres"
 JUDGED = 200
-"""Subscribers for whom an aim was set."""
+"""The number of subscribers for which there is a target."""
 TIMES_TUTORIAL = 5.0
 SHARE_OF_FLOOR = 0.8
 HOW = (
@@ -38,7 +38,7 @@ HOW_MANY = (
     "socket, and until all had it, medians of {events} appends."
 )
 EVENTS = 5
-"""Appended to very many sockets, one by one."""
+"""Events appended one by one to very many sockets."""
 
 
 class FanOutTrial:
@@ -131,7 +131,7 @@ class FanOutTrial:
         return ["## Many sockets in one process", HOW_MANY.format(events=EVENTS), "\n".join(lines)]
 
     def aims(self) -> Iterator[Aim]:
-        """For the number of subscribers that was judged before there was anything to measure."""
+        """For the number of subscribers that was chosen before there was anything to measure."""
         ours = self._of("durable_state", JUDGED)
         if not ours:
             return

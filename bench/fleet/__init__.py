@@ -1,1 +1,1 @@
-"""How much a seat costs that follows many quiet streams, and how evenly seats share them."""
+"""The cost of a seat that follows many quiet streams, and how evenly seats share them."""

@@ -1,4 +1,6 @@
-"""Appends to many streams in turn, and looks when each event is committed, and what that costs."""
+"""Appends to many streams in turn, and measures when each event is committed, and what that
+costs.
+"""
 
 from __future__ import annotations
 
@@ -15,25 +17,27 @@ from bench.streams import Producer, stream_server
 __all__ = ["Busy", "measure"]
 
 WARM_UP = 30
-"""Events before the measured ones, or one for each stream: what is made once is made then."""
+"""Events before the measured ones, or one for each stream, for everything that is made only
+once.
+"""
 
 
 class Busy(msgspec.Struct):
-    """What happens between an append and the commit, by how many streams share the appends."""
+    """The time and cost between an append and the commit, by how many streams share the appends."""
 
     database: str
     streams: int
     events: int
     committed: Spread
-    """From the append until a receiver of the signal is told."""
+    """Milliseconds from the append until a receiver of the signal is called."""
     cpu_ms: float
-    """Milliseconds of CPU a commit, without what the process uses while nothing happens."""
+    """CPU milliseconds per commit, without what the process uses while nothing happens."""
 
 
 def measure(alias: str, streams: int, events: int, rate: float) -> Busy:
-    """Inserts, ``rate`` a second in all, each into another stream than the one before."""
+    """Inserts, ``rate`` per second in total, each into another stream than the one before."""
     warm_up = max(WARM_UP, streams)
-    # All of one type: the first of another one is a commit like no other.
+    # All of one type: the first commit of another type differs from all others.
     recorded = list(messages("inserts", 3 * (warm_up + events)))[::3]
     keys = [msgspec.json.decode(message)["key"] for message in recorded[warm_up:]]
     with stream_server() as server:

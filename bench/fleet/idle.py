@@ -17,12 +17,12 @@ from .quiet_server import quiet_server
 __all__ = ["Idle", "measure"]
 
 SETTLE_SECONDS = 5.0
-"""Seconds after all are live, before it is measured."""
+"""Seconds after all are live, before the measurement."""
 STOP_SECONDS = 60.0
 
 
 class Idle(msgspec.Struct):
-    """What streams cost on which nothing happens."""
+    """What idle streams cost."""
 
     database: str
     streams: int
@@ -31,19 +31,19 @@ class Idle(msgspec.Struct):
     cpu: float
     """Percent of a core."""
     transactions: float | None
-    """Per second; None where the database does not tell."""
+    """Per second; None if the database does not tell."""
     statements: float | None
-    """The same, on the wire."""
+    """Per second, counted on the wire; None likewise."""
     memory_mb: float
-    """Resident, of the whole process."""
+    """Resident memory of the whole process."""
     connections: int
-    """To the stream server and to the database."""
+    """Connections to the stream server and to the database."""
     stopped_after: float
     """Seconds from SIGTERM until the process had ended, all leases given back."""
 
 
 def measure(alias: str, streams: int, seconds: float) -> Idle:
-    """Consumes so many for so long."""
+    """Consumes so many streams for so many seconds."""
     with quiet_server() as url, listen_before(alias) as (wire, changed):
         urls = [f"{url}/s{number}" for number in range(streams)]
         began = time.monotonic()
@@ -83,7 +83,7 @@ def measure(alias: str, streams: int, seconds: float) -> Idle:
 
 
 def _transactions(alias: str) -> int | None:
-    """How many the server has ended so far in this database."""
+    """How many transactions the server has ended so far in this database."""
     connection = connections[alias]
     if connection.vendor != "postgresql":
         return None

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 __all__ = ["quiet_server"]
 
 POLL_SECONDS = 30.0
-"""How long a long-poll waits, as it does on the reference server."""
+"""How long a long-poll waits, as on the reference server."""
 _HEAD = "Stream-Next-Offset: 0\r\nStream-Up-To-Date: true\r\nStream-Cursor: 1\r\n"
 _NOTHING = (
     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n" + _HEAD + "\r\n[]"
@@ -21,7 +21,7 @@ _STILL_NOTHING = ("HTTP/1.1 204 No Content\r\n" + _HEAD + "\r\n").encode()
 
 @contextmanager
 def quiet_server() -> Iterator[str]:
-    """Its URL; each path below is a stream.
+    """Runs the server and yields its URL; each path below is a stream.
 
     Spec: PROTOCOL.md 5.6 (catch-up), 5.7 (long-poll).
     """
@@ -46,7 +46,7 @@ def quiet_server() -> Iterator[str]:
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    # Whoever was killed reads no more; and at the end of it all, nobody waits.
+    # A killed client reads no more; and at the very end, nobody waits.
     with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
         while True:
             request = await reader.readuntil(b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""Two ``durable_state run`` that share streams, one of which is killed, or frozen."""
+"""Two ``durable_state run`` that share streams; one of them is killed, or frozen."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ STREAMS = 20
 EVEN = 0.2
 """The part of a share by which two seats may differ."""
 APPEND_RATE = 500.0
-"""Events a second: all at once, nearly."""
+"""Events per second: nearly all at once."""
 SPREAD_SECONDS = 60.0
-"""Within which streams are spread, or something is broken."""
+"""The most seconds until streams are spread; beyond that, something is broken."""
 
 
 class TakeOver(msgspec.Struct):
-    """How soon the streams of one process are another's."""
+    """How soon another process takes over one's streams."""
 
     database: str
     streams: int
     lease_seconds: float
     spread_after: float
-    """Seconds from when a second seat is there until both have about as many."""
+    """Seconds from the start of a second seat until both have about as many."""
     shares: list[int]
     """How many each has then."""
     killed: float
-    """Seconds from `kill -9` until an event that was appended then is committed on each stream."""
+    """Seconds from `kill -9` until events that were appended then are committed on all streams."""
     frozen: float
     """The same after SIGSTOP."""
 
 
 def measure(alias: str, lease_seconds: float) -> TakeOver:
-    """Has a second process come twice, and go in both ways."""
+    """Starts a second process twice, and ends it in both ways."""
     environment = {"BENCH_DURABLE_STATE": json.dumps({"LEASE_SECONDS": lease_seconds})}
     recorded = list(messages("inserts", 2 * STREAMS))
     with stream_server() as server:
@@ -63,7 +63,7 @@ def measure(alias: str, lease_seconds: float) -> TakeOver:
 
 @contextmanager
 def _sharing(alias: str, environment: dict[str, str]) -> Iterator[tuple[Consumer, float]]:
-    """A second process that has its share by now, and how long that took."""
+    """A second process that has its share, and how long that took."""
     with running(alias, environment) as second:
         until, began = time.monotonic() + SPREAD_SECONDS, None
         while True:
@@ -88,7 +88,9 @@ def _shares(alias: str) -> list[int]:
 def _lose(
     first: Consumer, second: Consumer, how: signal.Signals, producer: Producer, events: list[bytes]
 ) -> float:
-    """Seconds until the first has committed an event on each stream, also on the second's."""
+    """Seconds until the first has committed an event on each stream, including those of the
+    second.
+    """
     applied, began = first.applied, time.monotonic()
     second.process.send_signal(how)
     producer.append_steadily(events, APPEND_RATE)

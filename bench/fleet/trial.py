@@ -20,7 +20,7 @@ __all__ = ["FleetTrial"]
 
 
 class FleetTrial:
-    """What many streams cost, quiet and not, and how soon another worker has them."""
+    """What many streams cost, quiet and busy, and how soon another worker takes them over."""
 
     def __init__(self, options: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
         kinds: dict[str, Any] = {"idle": _Quiet, "busy": _Busy, "take-over": _TakeOver}
@@ -29,21 +29,21 @@ class FleetTrial:
         }
 
     def run(self, alias: str) -> None:
-        """Once each: a second run does the same."""
+        """Once each: a second run gives the same."""
         for part in self._parts.values():
             part.run(alias)
 
     def tables(self) -> list[str]:
-        """Of each part."""
+        """The results of each part."""
         return [block for part in self._parts.values() for block in part.tables()]
 
     def aims(self) -> Iterator[Aim]:
-        """Of each part."""
+        """The targets of each part."""
         for part in self._parts.values():
             yield from part.aims()
 
     def measured(self) -> Any:
-        """What was measured, by part."""
+        """The measurements, by part."""
         return {name: part.measured() for name, part in self._parts.items()}
 
 
@@ -51,7 +51,7 @@ class _Quiet(Series[Idle]):
     """What idle streams cost."""
 
     JUDGED = 1000
-    """Streams for which there are aims."""
+    """The numbers of streams for which there are targets."""
     HOW = (
         "`durable_state run` follows streams by long-poll on which nothing happens, for "
         "{seconds:g} s. The server ends each request after 30 s, as the reference server does. CPU "
@@ -94,10 +94,10 @@ class _Quiet(Series[Idle]):
 
 
 class _Busy(Series[Busy]):
-    """What a commit costs, and how long it takes, where many streams share the appends."""
+    """What a commit costs, and how long it takes, if many streams share the appends."""
 
     TIMES = 1.2
-    """Times the CPU of a commit where all are of one stream."""
+    """Times the CPU of a commit when all events belong to one stream."""
     HOW = (
         "Inserts are appended one by one, {rate:g} a second in all, to each stream in turn; one "
         "`durable_state run` follows all of them by SSE. Milliseconds from the append until the "
@@ -134,10 +134,10 @@ class _Busy(Series[Busy]):
 
 
 class _TakeOver(Series[TakeOver]):
-    """How two processes share streams, and what the end of one costs."""
+    """How two processes share streams, and the cost when one ends."""
 
     BEYOND_SECONDS = 2.0
-    """Beyond the lease's time."""
+    """Seconds beyond the lease's time."""
     SPREAD_SECONDS = 10.0
     HOW = (
         "Two `durable_state run` share {streams} streams; LEASE_SECONDS is {lease:g}. One of them "

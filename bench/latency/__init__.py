@@ -1,1 +1,3 @@
-"""How long an event takes from its append to a page, beside a client on the stream itself."""
+"""How long an event takes from its append to a page, compared with a client on the stream
+itself.
+"""

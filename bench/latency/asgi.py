@@ -1,4 +1,4 @@
-"""The web process: websockets alone, for whoever comes."""
+"""The web process: websockets alone, for anybody."""
 
 from __future__ import annotations
 

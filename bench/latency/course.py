@@ -1,4 +1,4 @@
-"""Appends event after event, and looks when each arrived where."""
+"""Appends event after event, and measures when each arrived where."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ WARM_UP = 30
 
 
 class Latency(msgspec.Struct):
-    """From the append of an event, until it was somewhere."""
+    """Milliseconds from the append of an event to each of these places."""
 
     database: str
     number: int
     events: int
     committed: Spread
-    """By this product's consumer, as a receiver of its signal is told."""
+    """This product's consumer: a receiver of its signal."""
     websocket: Spread
-    """In the callback of a websocket's client."""
+    """The callback of a websocket's client."""
     direct: Spread | None
-    """In that of the reference client on the stream itself; None where there is no Node."""
+    """The callback of the reference client on the stream itself; None without Node."""
     web_ms: float
-    """Milliseconds of the web process's CPU for each event."""
+    """CPU milliseconds of the web process for each event."""
 
 
 def measure(
     alias: str, redis: str, events: int, rate: float, number: int, *, with_direct: bool
 ) -> Latency:
-    """Appends inserts steadily;
-    both clients await each of them, so that they meet the same load.
+    """Appends inserts steadily; both clients receive each of them, so that they have the same
+    load.
     """
     recorded = list(messages("inserts", WARM_UP + events))
     keys = [msgspec.json.decode(message)["key"] for message in recorded]

@@ -1,4 +1,4 @@
-"""Who waits for the events: a websocket of ours, and the reference client on the stream itself."""
+"""The listeners: a websocket of ours, and the reference client on the stream itself."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.servers.reference import INTEROP
 __all__ = ["Arrivals", "direct", "wait_until_open", "websocket"]
 
 SECONDS = 20.0
-"""Within which a server listens, and everything has arrived."""
+"""The most seconds until a server listens, or everything has arrived."""
 
 
 class Arrivals:
@@ -37,7 +37,7 @@ class Arrivals:
         self._changed = threading.Condition()
 
     def cpu(self) -> float:
-        """Seconds of CPU that the process used which brought them; 0 where nobody tells."""
+        """CPU seconds of the process that serves it; 0 if unknown."""
         with suppress(OSError):
             return cpu(self._pid)
         return 0.0
@@ -50,7 +50,7 @@ class Arrivals:
             self._changed.notify_all()
 
     def wait_for(self, key: str) -> None:
-        """Raises: RuntimeError, where it does not come."""
+        """Raises: RuntimeError, if it does not come."""
         with self._changed:
             if not self._changed.wait_for(lambda: key in self.seen, SECONDS):
                 raise RuntimeError(f"{key} did not arrive.")

@@ -1,4 +1,4 @@
-"""Nobody has to sign in to be measured."""
+"""A policy for which nobody has to sign in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A page beside a client on the stream itself, several rounds."""
+"""A page compared with a client on the stream itself, in several rounds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["LatencyTrial"]
 
 ALIAS = "postgres"
 TIMES = 2.5
-"""Times the latency of the client on the stream itself at most."""
+"""At most this many times the latency of the client on the stream itself."""
 HOW = (
     "Inserts are appended one by one, {rate:g} a second; `durable_state run` commits them to "
     "PostgreSQL and rings by Redis, uvicorn serves the websocket. The reference client reads the "
@@ -82,7 +82,7 @@ class LatencyTrial(Series[Latency]):
         return ["## From append to callback", how, "\n".join(lines)]
 
     def aims(self) -> Iterator[Aim]:
-        """One, where there is something to compare with."""
+        """One target, if there is something to compare with."""
         times = [
             each.websocket.p50 / each.direct.p50 for each in self.found if each.direct is not None
         ]

@@ -1,4 +1,4 @@
-"""Counts what a process does: the functions that it calls, the plans that it compiles."""
+"""Counts what a process does: the functions it calls, the plans it compiles."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["Calls", "profile_tasks"]
 
 
 class Calls:
-    """Counts from its making on, in this thread and in those that are started afterwards."""
+    """Counts from its creation, in this thread and in those that are started afterwards."""
 
     def __init__(self) -> None:
         self.functions = 0
-        """Calls of functions, those written in C among them, as cProfile counts them."""
+        """Calls of functions, including those written in C, as cProfile counts them."""
         self.plans = 0
         """Mappings that were compiled."""
         threading.setprofile(self._count)
@@ -39,11 +39,10 @@ COMPILING = CompiledType.__init__.__code__
 
 
 def profile_tasks() -> cProfile.Profile:
-    """Profiles what the database's threads work at from now on: a profile that fills, one task at a
-    time.
+    """Profiles the database threads from now on: yields a profile that fills, one task at a time.
 
-    Its seconds are the thread's CPU, so waiting for the database is not in them. The event loop is
-    not in it, nor is a task that begins during another one.
+    Its seconds are the thread's CPU, without waits for the database. The event loop is not
+    included, nor a task that begins during another one.
     """
     profile, at_work = cProfile.Profile(time.thread_time), threading.Lock()
     call = DatabaseThread.call

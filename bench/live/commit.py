@@ -1,4 +1,4 @@
-"""Follows a live stream in a process of its own, and divides what that took by the commits."""
+"""Follows a live stream in a separate process, and divides its cost by the number of commits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .wire import Wire, listen_before
 __all__ = ["Counted", "LiveCommit", "count", "measure", "profile"]
 
 WARM_UP = 30
-"""Events before the measured ones: what is made once is made then."""
+"""Events before the measured ones, for everything that is made only once."""
 
 
 class LiveCommit(msgspec.Struct):
@@ -32,30 +32,30 @@ class LiveCommit(msgspec.Struct):
     events: int
     commits: int
     cpu_ms: float
-    """Milliseconds a commit."""
+    """Milliseconds per commit."""
     idle_ms: float
-    """Milliseconds a second while nothing happens."""
+    """Milliseconds per second while nothing happens."""
 
 
 class Counted(msgspec.Struct):
-    """What a commit does, on average, without what is done while nothing happens."""
+    """What a commit does on average, without what is done while nothing happens."""
 
     database: str
     commits: int
     statements: float
-    """`BEGIN`, savepoints and `COMMIT` among them."""
+    """Statements, including `BEGIN`, savepoints and `COMMIT`."""
     round_trips: float | None
-    """How often the database server was waited for; None where there is none."""
+    """How often the process waited for the database server; None without a server."""
     calls: float
-    """Of Python's functions and of those in C."""
+    """Calls of functions, in Python and in C."""
     plans: float
-    """Plans of a type that were compiled."""
+    """Compiled plans of types."""
     newest: list[str]
-    """The statements of the newest commit: those behind the `COMMIT` before."""
+    """The statements of the newest commit: those after the previous `COMMIT`."""
 
 
 def measure(alias: str, events: int, rate: float, number: int) -> LiveCommit:
-    """CPU for a commit of one event."""
+    """CPU of a commit of one event."""
     with _course(alias) as course:
         idle, busy, commits = course.run(events, rate)
     cpu = busy["cpu"] - idle["cpu"]
@@ -65,7 +65,7 @@ def measure(alias: str, events: int, rate: float, number: int) -> LiveCommit:
 
 
 def count(alias: str, events: int, rate: float) -> Counted:
-    """Statements, round trips and calls of such a commit, in a slower run of its own."""
+    """Statements, round trips and calls of such a commit, in a separate, slower run."""
     with _course(alias, is_counted=True, BENCH_COUNTED="1") as course:
         idle, busy, commits = course.run(events, rate)
     spent = {name: (busy[name] - idle[name]) / commits for name in busy if name != "newest"}
@@ -86,7 +86,7 @@ def _newest(texts: list[str]) -> list[str]:
 
 
 def profile(alias: str, events: int, rate: float, path: Path) -> Profiled:
-    """By room; also writes to ``path``, for ``pstats``, what the database threads call."""
+    """Seconds by room; also writes to ``path``, for ``pstats``, what the database threads call."""
     with _course(alias, BENCH_PROFILE=str(path)) as course:
         course.run(events, rate)
 
@@ -109,7 +109,7 @@ class Course:
         self._wire = wire
 
     def run(self, events: int, rate: float) -> tuple[dict[str, Any], dict[str, Any], int]:
-        """What was used in as much time without events, then with them; and the commits."""
+        """The cost of as much time without events, then with them; and the commits."""
         recorded = list(messages("mixed", WARM_UP + events))
         self._producer.append_steadily(recorded[:WARM_UP], rate)
         self._consumer.wait_for(WARM_UP)

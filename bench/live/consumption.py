@@ -1,4 +1,4 @@
-"""A consumer in a process of its own, which can be asked what it has used and done so far."""
+"""A consumer in a separate process, which reports on request what it has used and done so far."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ __all__ = ["NAME", "Consumer", "consumer", "running"]
 
 NAME = "bench"
 SECONDS = 60.0
-"""Within which a consumer has caught up, or it is broken."""
+"""The most seconds until a consumer has caught up; beyond that, it is broken."""
 BEGIN_SECONDS = 180.0
-"""Within which all streams are live, or something is broken."""
+"""The most seconds until all streams are live; beyond that, something is broken."""
 
 
 class Consumer:
@@ -42,7 +42,7 @@ class Consumer:
         return told
 
     def wait_until_live(self) -> None:
-        """Returns once all streams are. Raises: RuntimeError, where they do not come to be."""
+        """Returns once all streams are live. Raises: RuntimeError, if they do not become live."""
         until = time.monotonic() + BEGIN_SECONDS
         while left := self._streams.exclude(status=Status.LIVE).count():
             if self.process.poll() is not None or time.monotonic() > until:
@@ -50,7 +50,7 @@ class Consumer:
             time.sleep(0.2)
 
     def wait_for(self, ordinal: int) -> None:
-        """Returns once that many messages are applied. Raises: RuntimeError, where it breaks."""
+        """Returns once that many messages are applied. Raises: RuntimeError, if it breaks."""
         until = time.monotonic() + SECONDS
         while self.applied < ordinal:
             if self.process.poll() is not None or time.monotonic() > until:
@@ -59,7 +59,7 @@ class Consumer:
 
     @property
     def applied(self) -> int:
-        """Messages of all streams, so far."""
+        """Messages of all streams so far."""
         return self._total("ordinal")
 
     @property
@@ -100,10 +100,10 @@ def running(
     *,
     changed: Mapping[str, Any] | None = None,
 ) -> Iterator[Consumer]:
-    """One more process that consumes what there is.
+    """Another process that consumes the existing streams.
 
-    ``environment`` is for the process; ``changed`` are settings of the database that are not those
-    of the alias.
+    ``environment`` is for the process; ``changed`` are database settings that differ from those of
+    the alias.
     """
     database = connection_settings(alias) | dict(changed or {})
     process = subprocess.Popen(

@@ -16,10 +16,10 @@ from .commit import Counted, LiveCommit, count, measure
 __all__ = ["Live"]
 
 CPU_MS = {"PostgreSQL": 2.5, "SQLite": 2.0}
-"""Milliseconds at most."""
+"""At most so many milliseconds."""
 ROUND_TRIPS = 7.0
 COUNTED = 100
-"""Events of the run that counts: each commit does the same."""
+"""Events of the run that counts calls: each commit does the same."""
 
 HOW = (
     "`durable_state run` follows a stream to which mixed events (60 % inserts, 30 % updates, 10 % "
@@ -80,7 +80,7 @@ class Live:
         ]
 
     def aims(self) -> Iterator[Aim]:
-        """CPU where an aim was set, statements and plans everywhere."""
+        """CPU where there is a target, statements and plans everywhere."""
         for each in self._counted:
             if wanted := CPU_MS.get(each.database):
                 found = [done.cpu_ms for done in self._measured if done.database == each.database]

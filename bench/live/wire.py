@@ -1,6 +1,6 @@
-"""Counts what a client says to its database server, on the wire between them.
+"""Counts what a client sends to its database server, on the wire between them.
 
-Whatever library sends it, `BEGIN`, savepoints and `COMMIT` are statements here like all others.
+Whatever library sends them, `BEGIN`, savepoints and `COMMIT` are statements here like all others.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ CHUNK = 65_536
 
 
 class Statements:
-    """What was said so far: each statement, and how often an answer was waited for."""
+    """The traffic so far: each statement, and how often the client waited for an answer."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.round_trips = 0
 
     def add(self, text: bytes, quoted: re.Pattern[bytes]) -> None:
-        """Takes what was sent as one text: several statements, or one. ``quoted`` is a value."""
+        """Takes a text that was sent at once: one statement or several. ``quoted`` is a value."""
         blank = quoted.sub(lambda value: b"?" * len(value[0]), text)
         start = 0
         for part in blank.split(b";"):
@@ -104,7 +104,7 @@ class MySQL:
                 return
             sequence, body = self._unread[3], self._unread[4:end]
             self._unread = self._unread[end:]
-            if sequence == 0 and body:  # else the rest of a command, or of the handshake
+            if sequence == 0 and body:  # otherwise the rest of a command, or of the handshake
                 self._statements.round_trips += 1
                 if body[0] == self.QUERY:
                     self._statements.add(body[1:], self.QUOTED)
@@ -114,7 +114,7 @@ PROTOCOLS = {"postgresql": PostgreSQL, "mysql": MySQL}
 
 
 class Wire:
-    """A proxy in front of a server: clients connect to ``port`` of the loopback instead."""
+    """A proxy in front of a server: clients connect to ``port`` on the loopback instead."""
 
     def __init__(self, vendor: str, host: str, port: int) -> None:
         self.statements = Statements()
@@ -125,7 +125,7 @@ class Wire:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        """Takes no more connections; those that are open end with their clients."""
+        """Accepts no more connections; open ones end with their clients."""
         self._listener.close()
 
     def _accept(self) -> None:
@@ -156,9 +156,9 @@ def _pass_on(
 
 @contextmanager
 def listen_before(alias: str) -> Iterator[tuple[Wire | None, dict[str, Any]]]:
-    """A proxy in front of that database, and the settings of those who are to go through it.
+    """A proxy in front of that database, and the settings for those who go through it.
 
-    None, and no settings, where the database has no server.
+    None, and no settings, if the database has no server.
     """
     vendor, settings = connections[alias].vendor, connections[alias].settings_dict
     if vendor not in PROTOCOLS:

@@ -1,4 +1,4 @@
-"""Draws the rooms of the package and what they import, for docs/architecture.md.
+"""Draws the rooms of the package and their imports, for docs/architecture.md.
 
-``make picture`` draws; ``make check`` fails where a picture is not what the code imports.
+``make picture`` draws; ``make check`` fails if a picture differs from the code.
 """

@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/architecture.md, or says which of them is not true any more."""
+"""Draws the pictures of docs/architecture.md, or says which of them are outdated."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ PICTURES = {
 
 
 def main() -> None:
-    """Writes the pictures; with ``--check`` compares them with those that are there."""
+    """Writes the pictures; with ``--check`` compares them with the existing ones."""
     for name, (package, title, does) in PICTURES.items():
         house = read_house(package)
         if wrong := does.keys() ^ {room for floor in house.floors for room in floor}:

@@ -1,4 +1,4 @@
-"""Where each box lies and each arrow runs, so that few arrows cross (after Sugiyama).
+"""Where to put each box and each arrow, so that few arrows cross (after Sugiyama).
 
 An arrow that passes a floor has a lane there, between the boxes.
 """
@@ -17,16 +17,16 @@ from .rooms import Arrow, House
 __all__ = ["BOX", "Layout", "Place", "lay_out"]
 
 BOX = 140.0
-"""How wide a box is; all lengths are in pixels."""
+"""The width of a box; all lengths are in pixels."""
 
 GAP = 22.0
-"""Between two boxes of a floor."""
+"""The gap between two boxes on a floor."""
 
 LANE = 18.0
-"""Between a lane and what is beside it."""
+"""The gap between a lane and its neighbours."""
 
 PULL = 12
-"""How much more lanes are pulled to their place than boxes."""
+"""How much more strongly lanes are pulled to their places than boxes."""
 
 Place = str | tuple[Arrow, int]
 """A room, or the lane of an arrow on one floor."""
@@ -34,13 +34,13 @@ Place = str | tuple[Arrow, int]
 
 @dataclass
 class Layout:
-    """The places of a house's rooms and arrows."""
+    """The places of the rooms and arrows."""
 
     floors: list[list[Place]]
-    """What lies on each floor, from left to right."""
+    """The places on each floor, from left to right."""
 
     routes: dict[Arrow, list[Place]]
-    """Each arrow: its importer, its lanes, and what is imported."""
+    """Each arrow: the importer, its lanes, and the imported room."""
 
     x: dict[Place, float] = field(default_factory=dict)
     """The middle of each place."""
@@ -71,7 +71,7 @@ class Layout:
         self.floors = best
 
     def _swap(self) -> None:
-        """Exchanges neighbours as long as that saves a crossing."""
+        """Swaps neighbours as long as that saves a crossing."""
         at = {place: index for floor in self.floors for index, place in enumerate(floor)}
         better = True
         while better:
@@ -84,7 +84,7 @@ class Layout:
                         better = True
 
     def _saves(self, at: dict[Place, int], left: Place, right: Place) -> bool:
-        """Whether fewer arrows cross once two neighbours are exchanged."""
+        """Whether fewer arrows cross after two neighbours are swapped."""
         gain = 0
         for linked in (self._above, self._below):
             for one in linked[left]:
@@ -120,7 +120,7 @@ class Layout:
         self.x = {place: x + slack / 2 for place, x in self.x.items()}
 
     def length(self) -> float:
-        """Returns how far to the side the arrows lead, all together."""
+        """Returns how far the arrows lead to the side, in total."""
         return sum(
             abs(self.x[upper] - self.x[lower])
             for route in self.routes.values()
@@ -128,7 +128,7 @@ class Layout:
         )
 
     def _wanted(self, place: Place) -> float:
-        """Returns the middle of what a place is linked to; lanes pull each other most."""
+        """Returns the middle of the linked places; lanes pull each other most."""
         linked = self._above[place] + self._below[place]
         if not linked:
             return self.x[place]
@@ -137,7 +137,7 @@ class Layout:
         return pulled / sum(weights)
 
     def _straighten(self, lanes: list[Place]) -> None:
-        """Puts the lanes of one arrow below each other, where there is room for that."""
+        """Puts the lanes of one arrow below each other, if there is room."""
         lowest, highest = -inf, inf
         for lane in lanes:
             floor = next(floor for floor in self.floors if lane in floor)
@@ -152,7 +152,7 @@ class Layout:
 
 
 def lay_out(house: House, left: float, right: float) -> Layout:
-    """Returns where the house's rooms and arrows lie, between ``left`` and ``right``."""
+    """Returns the places of the rooms and arrows, between ``left`` and ``right``."""
     level = {room: index for index, floor in enumerate(house.floors) for room in floor}
     floors: list[list[Place]] = [list(floor) for floor in house.floors]
     routes: dict[Arrow, list[Place]] = {}
@@ -163,7 +163,8 @@ def lay_out(house: House, left: float, right: float) -> Layout:
         for index in passed:
             floors[index].append((arrow, index))
 
-    # From many orders to begin with, the same each time: the fewest crossings, then the shortest.
+    # From many initial orders, always the same ones: the fewest crossings, then the shortest
+    # arrows.
     shuffled = random.Random(1)  # noqa: S311  no secret
     found = []
     for _ in range(60):
@@ -188,13 +189,13 @@ def _half(place: Place) -> float:
 
 
 def _apart(left: Place, right: Place) -> float:
-    """Returns how far the middles of two neighbours must be apart."""
+    """Returns the least distance between the middles of two neighbours."""
     between = LANE if _is_lane(left) or _is_lane(right) else GAP
     return _half(left) + between + _half(right)
 
 
 def _sweep(floors: list[list[Place]], linked: dict[Place, list[Place]]) -> None:
-    """Moves each place to the middle of what it is linked to on the floor before."""
+    """Moves each place to the middle of its links on the floor before."""
     for before, floor in pairwise(floors):
         at = {place: index / len(before) for index, place in enumerate(before)}
         own = {place: index / len(floor) for index, place in enumerate(floor)}
@@ -205,7 +206,7 @@ def _sweep(floors: list[list[Place]], linked: dict[Place, list[Place]]) -> None:
 
 
 def _settled(floor: list[Place], wanted: list[float], left: float, right: float) -> list[float]:
-    """Returns places as near to what is wanted as their neighbours and the page allow."""
+    """Returns places as near to the wanted ones as their neighbours and the page allow."""
     offsets = [0.0]
     for place, following in pairwise(floor):
         offsets.append(offsets[-1] + _apart(place, following))
@@ -213,7 +214,7 @@ def _settled(floor: list[Place], wanted: list[float], left: float, right: float)
     highest = right - _half(floor[-1]) - offsets[-1]
 
     # Without the distances between them, neighbours only have to stay in order. Boxes yield to
-    # lanes, which are to be straight.
+    # lanes, which should be straight.
     targets = [target - offset for target, offset in zip(wanted, offsets, strict=True)]
     weights = [PULL if _is_lane(place) else 1 for place in floor]
     return [
@@ -223,7 +224,7 @@ def _settled(floor: list[Place], wanted: list[float], left: float, right: float)
 
 
 def _rising(targets: Sequence[float], weights: Sequence[float]) -> list[float]:
-    """Returns the rising numbers nearest to the targets: neighbours that fall are pooled."""
+    """Returns the ascending numbers nearest to the targets: descending neighbours are pooled."""
     pools: list[tuple[float, float, int]] = []
     for target, weight in zip(targets, weights, strict=True):
         pools.append((target, weight, 1))

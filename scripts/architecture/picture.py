@@ -1,4 +1,4 @@
-"""The picture of a house, as SVG in the colours of the reader's page."""
+"""The picture of the rooms, as SVG in the colors of the reader's page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["draw"]
 
 WIDTH, MARGIN, HEAD = 860, 24, 86
 HEIGHT, STOREY = 44, 82
-"""Of a box, and from the top of one floor to the top of the next."""
+"""The height of a box, and of a floor with its gap."""
 
 LEGEND = "An arrow leads from a room to one that it imports; what follows from others is left out"
 LIGHT = ("#3b76c4", "#b9611b", "#1f8a73", "#8a52a6", "#b3425f", "#6e7781")
@@ -38,7 +38,7 @@ text { fill: #9aa4af; }
 
 
 def draw(house: House, title: str, does: dict[str, str]) -> str:
-    """Returns the picture: a box for each room, with what it does, and the arrows between them."""
+    """Returns the picture: a box for each room, with its purpose, and the arrows between them."""
     layout = lay_out(house, MARGIN, WIDTH - MARGIN)
     floor_of = {room: index for index, floor in enumerate(house.floors) for room in floor}
     height = HEAD + STOREY * (len(house.floors) - 1) + HEIGHT + MARGIN
@@ -56,7 +56,7 @@ def draw(house: House, title: str, does: dict[str, str]) -> str:
         f'<text x="{MARGIN}" y="58">{LEGEND}</text>',
     ]
 
-    # Floors lie behind arrows, and arrows behind boxes.
+    # Floors are behind arrows, and arrows behind boxes.
     for index in range(len(house.floors)):
         y, wide = _top(index) - 9, WIDTH - MARGIN
         lines.append(
@@ -125,7 +125,7 @@ def _arrows(layout: Layout, floor_of: dict[str, int]) -> Iterator[str]:
 def _spread(
     layout: Layout, ends: dict[Arrow, tuple[str, str | tuple[Arrow, int]]]
 ) -> dict[Arrow, float]:
-    """Returns where arrows touch their boxes: side by side, in the order of what they link."""
+    """Returns where arrows touch their boxes: side by side, in the order of their other ends."""
     touching: dict[str, list[tuple[float, Arrow]]] = {}
     for arrow, (room, following) in ends.items():
         touching.setdefault(room, []).append((layout.x[following], arrow))

@@ -1,4 +1,4 @@
-"""Which rooms there are, on which floors, and which of them import which: from the code itself."""
+"""The rooms, their floors, and who imports whom: from the code itself."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["CHECKOUT", "Arrow", "House", "read_house"]
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 WIDEST = 5
-"""Rooms on one floor, at most."""
+"""The most rooms on one floor."""
 
 Arrow = tuple[str, str]
-"""Who imports, and what."""
+"""The importer and the imported room."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,9 @@ class House:
     imports: set[Arrow]
 
     def arrows(self) -> list[Arrow]:
-        """Returns imports that do not follow from others: of A→B, B→C and A→C, the first two."""
+        """Returns the imports that do not follow from others: of A→B, B→C and A→C, the first
+        two.
+        """
         reached: dict[str, set[str]] = {}
         for floor in reversed(self.floors):
             for room in floor:
@@ -71,13 +73,13 @@ def _contract(package: str) -> list[list[str]]:
 
 
 def _room(package: str, module: str) -> str:
-    """Returns in which room of the package a module lies, or nothing where it is outside."""
+    """Returns a module's room in the package, or nothing if it is outside."""
     inside = module.removeprefix(f"{package}.")
     return inside.split(".")[0] if inside != module else ""
 
 
 def _side_by_side(layers: list[list[str]], imports: set[Arrow]) -> list[list[str]]:
-    """Puts layers that follow each other on one floor where neither imports the other."""
+    """Puts successive layers on one floor if neither imports the other."""
     floors: list[list[str]] = [[]]
     for layer in layers:
         apart = imports.isdisjoint((upper, lower) for upper in floors[-1] for lower in layer)

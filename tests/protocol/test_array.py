@@ -24,7 +24,7 @@ from .support.messages import json_values, odd_messages
 
 
 def split(data: bytes, cuts: list[int]) -> tuple[list[Message], bool]:
-    """Feed `data` cut at `cuts`."""
+    """Feeds `data` cut at `cuts`."""
     splitter = ArraySplitter()
     messages: list[Message] = []
     for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True):
@@ -34,7 +34,7 @@ def split(data: bytes, cuts: list[int]) -> tuple[list[Message], bool]:
 
 
 def decode_items(body: bytes) -> list[Message]:
-    """The messages of one array that has arrived whole."""
+    """The messages of one array that has arrived completely."""
     messages, complete = split(body, [])
     if not complete:
         raise ProtocolViolation("The JSON array is cut.")
@@ -75,7 +75,7 @@ def arrays(draw: st.DrawFn) -> tuple[bytes, list[bytes]]:
 def test_any_chunking_gives_the_same_messages(
     drawn: tuple[bytes, list[bytes]], data: st.DataObject
 ) -> None:
-    """Also where the fast way is tried after every few bytes, so that both ways take turns."""
+    """Also if the fast way is tried after every few bytes, so that both ways alternate."""
     body, parts = drawn
     cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=12)))
     expected = [decode(part) for part in parts]
@@ -89,7 +89,7 @@ def test_any_chunking_gives_the_same_messages(
 def test_a_cut_array_gives_its_whole_items_and_is_not_complete(
     drawn: tuple[bytes, list[bytes]], data: st.DataObject
 ) -> None:
-    """What was received before the cut is a prefix of what the whole array holds."""
+    """What was received before the cut is a prefix of the whole array's items."""
     body, parts = drawn
     body = body.rstrip()
     cut = data.draw(st.integers(0, len(body) - 1))
@@ -113,7 +113,7 @@ def test_every_cut_of_a_small_array_byte_by_byte() -> None:
     "body", [b"{}", b"<html>", b"5", b"[]]", b"[1],", b"[1]x", b"[1,]", b"[,1]", b"[1,,2]", b"[}"]
 )
 def test_bytes_that_are_no_array_are_refused(body: bytes) -> None:
-    """The error is one that is tried again."""
+    """The error is one that is retried."""
     for cuts in ([], list(range(1, len(body)))):
         with pytest.raises(ProtocolViolation):
             split(body, cuts)
@@ -148,8 +148,8 @@ def test_an_item_that_msgspec_refuses_spoils_no_other() -> None:
     ids=["text", "brackets", "backslashes", "boundaries"],
 )
 def test_one_large_item_in_small_pieces_takes_linear_time(value: bytes) -> None:
-    """Ten megabytes arriving by the kilobyte:
-    seconds where each try would look at everything again.
+    """Ten megabytes arriving by the kilobyte: seconds, if each attempt looked at everything
+    again.
     """
     body = b'[{"type":"t","key":"k","headers":{"operation":"insert"},"value":%b}]' % value
     start = time.process_time()
@@ -160,7 +160,7 @@ def test_one_large_item_in_small_pieces_takes_linear_time(value: bytes) -> None:
 
 
 def test_memory_follows_the_item_not_the_array() -> None:
-    """What is held never exceeds a stride and an item by much."""
+    """The buffer never holds much more than a stride and an item."""
     item = encode_change("t", "k", "insert", "x" * 200)
     splitter = ArraySplitter()
     splitter.feed(b"[")

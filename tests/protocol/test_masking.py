@@ -1,4 +1,4 @@
-"""What authenticates us is in no text."""
+"""Our credentials are in no text."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BASIC = base64.b64encode(b"ada:lovelace").decode()
     ],
 )
 def test_whatever_is_echoed_is_masked(headers: dict[str, str], said: str) -> None:
-    """Whole values, the token behind the scheme, a cookie's value, a password; however escaped."""
+    """Whole values, the token after the scheme, a cookie's value, a password; however escaped."""
     shown = mask(said, secrets_in_headers(headers))
     assert "***" in shown
     for secret in ("s3cr", "0123456789", "k1", "abcdef", "c2ln", "lovelace", BASIC):
@@ -44,7 +44,7 @@ def test_whatever_is_echoed_is_masked(headers: dict[str, str], said: str) -> Non
 
 
 def test_a_secret_that_is_cut_off_is_masked() -> None:
-    """The end of what is looked at may lie within it."""
+    """The text may be cut in the middle of it."""
     assert mask("denied: 01234", ["0123456789"], cut=True) == "denied: ***"
     assert mask("denied: 01234", ["0123456789"]) == "denied: 01234"
 
@@ -59,7 +59,7 @@ def test_many_secrets_cost_little() -> None:
 
 
 def test_words_of_our_own_stay() -> None:
-    """What no header holds a secret in, and a short value inside another word."""
+    """Headers that hold no secrets, and a short value inside another word."""
     headers = {"Accept": "application/json", "X-Version": "1"}
     said = "http://h:81/s1 is a stream of text/html, not of application/json (version 1)"
     assert mask(said, secrets_in_headers(headers)) == said.replace("version 1", "version ***")
@@ -88,5 +88,5 @@ def test_a_querys_values_are_secrets() -> None:
     ],
 )
 def test_what_looks_like_a_secret_is_masked(text: str, shown: str) -> None:
-    """Where the text is of code that handles secrets; names and sentences stay."""
+    """If the text is code that handles secrets; names and sentences stay."""
     assert mask_likely(text) == shown

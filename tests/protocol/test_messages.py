@@ -28,7 +28,7 @@ from .support.messages import json_values, odd_messages
 
 @pytest.mark.parametrize("operation", list(Operation))
 def test_a_change_keeps_its_value_as_it_was_on_the_wire(operation: Operation) -> None:
-    """Neither white space nor number formats of `value` are touched."""
+    """Neither white space nor number formats of `value` are changed."""
     item = (
         b'{"key":"k","value": {"n": 1.50,\n "b":[ ]} ,"type":"t","headers":{"operation":"%b"}}'
         % operation.encode()
@@ -47,7 +47,7 @@ def test_null_is_a_value_and_absence_is_none() -> None:
 
 
 def test_headers_are_decoded_when_asked_for() -> None:
-    """Known and unknown headers are there, and a txid besides."""
+    """Known and unknown headers are kept, including a txid."""
     change = decode(
         encode_change("t", "k", "insert", 1, txid="x1", timestamp="2026-01-01T00:00:00Z", more=[1])
     )
@@ -65,7 +65,7 @@ def test_headers_are_decoded_when_asked_for() -> None:
     ("txid", "known"), [("5", "5"), ("-1", "-1"), ("18446744073709551615",) * 2]
 )
 def test_a_txid_that_is_a_whole_number_is_text(txid: str, known: str) -> None:
-    """Its writer waits for it as a text, as the reference client does."""
+    """Its writer waits for it as a text, like the reference client."""
     for operation in ("insert", "bogus"):
         message = decode(
             f'{{"type":"t","key":"k","headers":{{"operation":"{operation}","txid":{txid}}}}}'.encode()
@@ -133,8 +133,8 @@ def test_a_txid_that_is_neither_is_ignored(txid: str) -> None:
 def test_an_item_that_is_no_message_says_why(
     item: bytes, expected: tuple[str, str | None, str | None]
 ) -> None:
-    """The reason is a stable code;
-    type and key are there where they can be read; the bytes are kept.
+    """The reason is a stable code; type and key are given if they can be read; the bytes are
+    kept.
     """
     reason, type_, key = expected
     assert decode(item) == Malformed(reason, item, type_, key)
@@ -142,13 +142,13 @@ def test_an_item_that_is_no_message_says_why(
 
 @pytest.mark.parametrize("kind", list(ControlKind))
 def test_controls(kind: ControlKind) -> None:
-    """All three kinds round-trip, whatever other headers they carry."""
+    """All three kinds round-trip, whatever other headers they have."""
     item = encode_control(kind, offset="0_5")
     assert decode(item) == Control(kind, item)
 
 
 def test_a_known_control_wins_over_an_operation() -> None:
-    """And one that is not known, or no string, is ignored beside an operation."""
+    """One that is unknown, or not a string, is ignored beside an operation."""
     item = '{"type":"t","key":"k","value":1,"headers":{"operation":"insert","control":%s}}'
     assert isinstance(decode((item % '"reset"').encode()), Control)
     for control in ('"rewind"', "5", "null", '{"a":[]}'):
@@ -178,7 +178,9 @@ def test_decode_never_raises(item: bytes) -> None:
 def test_decoding_agrees_with_a_plain_reading_of_the_rules(
     message: dict[str, Any], ascii_only: bool
 ) -> None:
-    """The envelope decoder and its slow way give what a naive reading of the decoded JSON gives."""
+    """The envelope decoder and its slow way give the same as a naive reading of the decoded
+    JSON.
+    """
     item = json.dumps(message, ensure_ascii=ascii_only).encode()
     found = decode(item)
     match naive(message):
@@ -232,7 +234,7 @@ def naive(message: dict[str, Any]) -> Change | Control | Malformed:
 
 @given(st.text(min_size=1), st.text(min_size=1), st.sampled_from(list(Operation)), json_values)
 def test_a_change_round_trips(type_: str, key: str, operation: Operation, value: Any) -> None:
-    """What is encoded is decoded again, any value included."""
+    """An encoded change is decoded again, with any value."""
     change = decode(encode_change(type_, key, operation, value))
     assert isinstance(change, Change)
     assert (change.type, change.key, change.operation) == (type_, key, operation)

@@ -21,7 +21,7 @@ from durable_state.protocol.signatures import (
 )
 
 # The first test vector of RFC 8032, 7.1, has an empty message; ours begins with a timestamp, so
-# only its key is taken.
+# only its key is used.
 PUBLIC = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
 TEXT = "A" * 86
 
@@ -67,7 +67,7 @@ def key(**other: Any) -> dict[str, Any]:
 
 
 def test_keys_for_signatures_are_found() -> None:
-    """Others, and what is no key, are passed over."""
+    """Other keys, and items that are not keys, are skipped."""
     others = [
         {"kty": "RSA", "kid": "rsa", "n": "AQAB", "e": "AQAB"},
         {"kty": "OKP", "kid": 5},
@@ -84,19 +84,19 @@ def test_keys_for_signatures_are_found() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"keys": 5}', b"<html>"])
 def test_what_is_no_key_set_is_told(body: bytes) -> None:
-    """So that a page of an error is not taken for a server without keys."""
+    """So that an error page is not taken for a server without keys."""
     with pytest.raises(msgspec.DecodeError):
         decode_keys(body)
 
 
 def test_what_was_not_signed_is_not() -> None:
-    """Neither does a key that is no point of the curve raise anything."""
+    """A key that is not a point of the curve raises nothing either."""
     assert not is_signed(b"{}", Signature("1", "k", bytes(64)), PUBLIC)
     assert not is_signed(b"{}", Signature("1", "k", b"\xff" * 64), b"\xff" * 32)
 
 
 def test_a_missing_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what installs it; by a system check too, where webhooks are to come."""
+    """The error says what to install; so does a system check, if webhooks are used."""
     real = builtins.__import__
 
     def without(name: str, *args: Any, **kwargs: Any) -> Any:

@@ -10,7 +10,7 @@ from durable_state.protocol import ServerSentEvent, SSEDecoder
 
 
 def events(*pieces: bytes) -> list[tuple[str, bytes]]:
-    """What a decoder gives for these pieces."""
+    """The events that a decoder gives for these pieces."""
     decoder = SSEDecoder()
     return [(event.event, event.data) for piece in pieces for event in decoder.feed(piece)]
 
@@ -71,7 +71,7 @@ def test_an_event_ends_with_its_blank_line_even_when_that_is_a_bare_cr() -> None
     st.data(),
 )
 def test_any_chunking_gives_the_same_events(body: bytes, data: st.DataObject) -> None:
-    """Cut anywhere, through CRLF and the byte order mark too."""
+    """Cut anywhere, even within CRLF and the byte order mark."""
     cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=6)))
     pieces = [body[start:end] for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True)]
     assert events(*pieces) == events(body)

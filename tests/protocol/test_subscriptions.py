@@ -1,4 +1,4 @@
-"""Where a server has its subscriptions, and what of their bodies is read."""
+"""Where a server has its subscriptions, and which parts of their bodies are read."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from durable_state.protocol.subscriptions import (
             "https://a.example:443/v1/stream",
             "a/b",
         ),
-        # Of another server, or only the beginning of a segment.
+        # On another server, or only the beginning of a segment.
         ("https://a.example/v1/s/b", ["https://b.example/v1"], "https://a.example/v1/s", "b"),
         ("https://a.example/v1/s/b", ["http://a.example/v1"], "https://a.example/v1/s", "b"),
         ("https://a.example/v10/s/b", ["https://a.example/v1"], "https://a.example/v10/s", "b"),
@@ -41,7 +41,7 @@ from durable_state.protocol.subscriptions import (
 def test_the_root_is_configured_or_one_above(
     url: str, roots: list[str], root: str | None, path: str
 ) -> None:
-    """The longest that is configured counts."""
+    """The longest configured one counts."""
     expected = root or roots[0].rstrip("/")
     assert stream_root(url, roots) == expected
     assert path_below(expected, url) == path
@@ -54,7 +54,7 @@ def test_a_url_without_a_path_has_no_root() -> None:
 
 
 def test_addresses_are_below_the_root() -> None:
-    """With the stream's own query, and nothing of what is asked for can leave its segment."""
+    """With the stream's own query, and no part of the name can leave its segment."""
     root, stream = "https://a.example/v1", "https://a.example/v1/s?tenant=7"
     assert keys_url(root, stream=stream) == "https://a.example/v1/__ds/jwks.json?tenant=7"
     assert (
@@ -80,7 +80,7 @@ WAKE = {
 
 
 def test_an_address_in_a_wake_is_not_read() -> None:
-    """There is nothing in our hands that could be asked."""
+    """We do not know any server to ask."""
     wake = msgspec.json.decode(json.dumps(WAKE), type=Wake)
     assert "evil" not in repr(wake)
 
@@ -102,6 +102,6 @@ def test_an_address_in_a_wake_is_not_read() -> None:
     ids=lambda spoiled: repr(spoiled)[:30],
 )
 def test_a_spoiled_wake_is_refused(spoiled: dict[str, object]) -> None:
-    """What would not fit its column, or a header, goes no further."""
+    """Values that would not fit their column, or a header, are rejected here."""
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(json.dumps(WAKE | spoiled), type=Wake)

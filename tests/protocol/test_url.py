@@ -1,4 +1,4 @@
-"""Which URLs are let through, and how they are shown."""
+"""Which URLs are accepted, and how they are shown."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_good_urls(url: str) -> None:
     ],
 )
 def test_bad_urls(url: str) -> None:
-    """Each is refused with something to do about it, and without showing a password."""
+    """Each is refused with advice, and without showing a password."""
     with pytest.raises(ConfigurationError) as caught:
         check_url(url, [])
     assert caught.value.action
@@ -109,7 +109,7 @@ def test_bad_urls(url: str) -> None:
     ],
 )
 def test_prefixes(url: str, prefix: str, passes: bool) -> None:
-    """Origins are compared as a whole, paths at a segment's end."""
+    """Origins are compared as a whole, paths only at a segment's end."""
     if passes:
         check_url(url, ["https://other.example", prefix])
     else:
@@ -133,9 +133,7 @@ def test_prefixes(url: str, prefix: str, passes: bool) -> None:
     ],
 )
 def test_query_values_are_masked(url: str, shown: str) -> None:
-    """The names of parameters stay, so that a person sees what was sent;
-    what may be a token goes.
-    """
+    """The names of parameters stay, so that a person sees what was sent; possible tokens go."""
     assert mask_query(url) == shown
 
 

@@ -1,5 +1,5 @@
-"""Each mistake in a mapping has its number,
-says what to do and where it is written, and none breaks the import.
+"""Each mistake in a mapping has its number, says what to do and where it is written, and none
+breaks the import.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from .support.checking import check, ids, mapping
 
 
 def test_right_mappings_have_no_finding() -> None:
-    """The mapping that the bad ones differ from is right, and so are the test app's own."""
+    """The mapping that the wrong ones are derived from is correct, and so are the test app's
+    own.
+    """
     from durable_state.registry import registry
 
     assert check(mapping()) == []
@@ -33,7 +35,7 @@ def test_right_mappings_have_no_finding() -> None:
 
 
 class NotAModel:
-    """Something else."""
+    """Not a model."""
 
 
 WRONG: list[tuple[str, dict[str, Any], str]] = [
@@ -152,7 +154,7 @@ class ForgottenMapping(EntityMapping):
 
 
 class UsedMapping(ForgottenMapping):
-    """Registered, where a test says so."""
+    """Registered, if a test says so."""
 
 
 class _PrivateMapping(ForgottenMapping):
@@ -165,7 +167,7 @@ class IncompleteMapping(EntityMapping):
 
 @pytest.fixture
 def only_module(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The classes of this module stand in the only state_mappings of the project."""
+    """The classes of this module count as the project's only state_mappings."""
     module = types.ModuleType("tests.app.state_mappings")
     for each in (ForgottenMapping, UsedMapping, _PrivateMapping, IncompleteMapping):
         monkeypatch.setattr(each, "__module__", module.__name__)
@@ -187,7 +189,7 @@ def test_a_project_without_mappings_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.usefixtures("only_module")
 def test_a_class_that_is_registered_for_nothing_is_told() -> None:
-    """Unless it is a base: of one that is registered, by its name, or for want of a model."""
+    """Unless it is a base: of a registered one, by its name, or because it has no model."""
     registry = Registry()
     found = list(check_registration(registry))
     assert [each.id for each in found] == ["durable_state.W032"] * 2
@@ -198,7 +200,7 @@ def test_a_class_that_is_registered_for_nothing_is_told() -> None:
 
 @pytest.mark.usefixtures("only_module")
 def test_a_class_whose_registration_was_refused_is_told_once() -> None:
-    """Of a bare ``@register``, or of a type that is taken, E014 says what is wrong."""
+    """For a bare ``@register``, or a type that is taken, E014 says what is wrong."""
     registry = Registry()
     registry.register(UsedMapping)  # type: ignore[arg-type]
     registry.add("", ForgottenMapping)
@@ -207,7 +209,7 @@ def test_a_class_whose_registration_was_refused_is_told_once() -> None:
 
 
 def test_a_model_that_is_not_there_is_no_riddle_of_djangos() -> None:
-    """E001 tells it; models.E022 would name a function of ours beside it."""
+    """E001 reports it; models.E022 would also name a function of ours."""
     assert ids(check(mapping(model="app.Nope"))) == ["E001"]
     assert ("app", "nope") not in apps._pending_operations
 
@@ -216,8 +218,8 @@ def test_a_model_that_is_not_there_is_no_riddle_of_djangos() -> None:
     ("number", "attributes", "words"), WRONG, ids=[f"{n}-{w[:20]}" for n, _, w in WRONG]
 )
 def test_mistake_has_its_number(number: str, attributes: dict[str, Any], words: str) -> None:
-    """A mapping with this mistake gets this number, once per wrong name,
-    with the words that tell it and where it is written.
+    """A mapping with this mistake gets this number, once per wrong name, with an explanation and
+    the place where it is written.
     """
     found = check(mapping(**attributes))
     matching = [message for message in found if message.id == f"durable_state.{number}"]
@@ -230,7 +232,7 @@ def test_mistake_has_its_number(number: str, attributes: dict[str, Any], words: 
 
 
 def test_a_misspelt_column_is_one_mistake() -> None:
-    """It is not told again that nothing is written to the column that was meant."""
+    """It does not also report that nothing is written to the intended column."""
     wrong: list[dict[str, Any]] = [
         {"model": app.Commit, "fields": ["subject", "auther"]},
         {"model": app.Commit, "fields": ["subject", "author_id"]},
@@ -241,7 +243,7 @@ def test_a_misspelt_column_is_one_mistake() -> None:
 
 
 async def _coroutine(self: Any, change: Any) -> None:
-    """A prepare that cannot be one."""
+    """A prepare that cannot work."""
 
 
 def test_coroutine_prepare_is_e012() -> None:
@@ -318,8 +320,8 @@ def test_columns_that_a_stream_cannot_keep() -> None:
 
 @isolate_apps("tests.app")
 def test_unique_keys() -> None:
-    """Any unconditional way to make the key unique is right;
-    a condition or an expression makes it wrong.
+    """Any unconditional way to make the key unique is right; a condition or an expression makes
+    it wrong.
     """
 
     def model(name: str, **meta: Any) -> type[models.Model]:
@@ -365,8 +367,8 @@ def test_unique_keys() -> None:
 
 
 def test_columns_left_out() -> None:
-    """E011 passes over what has a default, may be NULL or is text;
-    not over a unique text, of which one row only may be empty.
+    """E011 ignores columns that have a default, may be NULL or are text; but not a unique text,
+    since only one row may be empty.
     """
     with isolate_apps("tests.app"):
 
@@ -388,8 +390,8 @@ def test_columns_left_out() -> None:
 
 
 def test_short_stream_field_is_w016() -> None:
-    """A text column that cannot hold every stream's name is warned of,
-    unless `streams` says which ones come.
+    """A warning for a text column that cannot hold every stream's name, unless `streams` says
+    which ones come.
     """
     with isolate_apps("tests.app"):
 
@@ -421,8 +423,8 @@ def test_short_stream_field_is_w016() -> None:
     ],
 )
 def test_two_types_on_one_model_are_e008(one: Any, other: Any, shared: bool) -> None:
-    """Wrong just where a stream can have a name that both serve;
-    the second mapping says where the first one is.
+    """Wrong exactly if a stream can have a name that both serve; the second mapping says where
+    the first one is.
     """
     found = check(mapping(streams=one), mapping(streams=other))
     assert ids(found) == (["E008"] if shared else [])
@@ -432,7 +434,7 @@ def test_two_types_on_one_model_are_e008(one: Any, other: Any, shared: bool) -> 
 
 
 def test_second_registration_is_e014_and_says_where_the_first_is() -> None:
-    """Two mappings of one type are a mistake where their streams overlap."""
+    """Two mappings of one type are a mistake if their streams overlap."""
 
     class First(EntityMapping):
         model = app.Author
@@ -449,7 +451,9 @@ def test_second_registration_is_e014_and_says_where_the_first_is() -> None:
 
 
 def test_wrong_registrations_are_e014() -> None:
-    """What is no mapping, has no type, or cannot be made is reported and otherwise passed over."""
+    """Objects that are not mappings, have no type, or cannot be made are reported and otherwise
+    ignored.
+    """
     assert ids(check(NotAModel)) == ["E014"]
     assert ids(check("text")) == ["E014"]
     for entity_type in ("", "a\0", "x" * 256, 5):
@@ -461,7 +465,7 @@ def test_wrong_registrations_are_e014() -> None:
 
 
 def test_what_cannot_be_examined_is_e019() -> None:
-    """An attribute that raises when it is looked at is reported like any other mistake."""
+    """An attribute that raises when it is read is reported like any other mistake."""
 
     def explode(self: Any) -> Any:
         raise RuntimeError("boom")
@@ -474,8 +478,8 @@ def test_what_cannot_be_examined_is_e019() -> None:
 @pytest.mark.django_db(transaction=True, databases="__all__")
 @isolate_apps("tests.app")
 def test_key_collation_is_e009(database: str) -> None:
-    """On MySQL a key or stream column that takes different texts for the same is wrong;
-    other databases have none such.
+    """On MySQL a key or stream column that treats different texts as equal is wrong; other
+    databases have no such columns.
     """
 
     class Loose(models.Model):
@@ -514,7 +518,7 @@ def test_key_collation_is_e009(database: str) -> None:
 
 @pytest.mark.django_db
 def test_long_decimals_on_sqlite_are_w017() -> None:
-    """SQLite keeps doubles, so a decimal column of more than 15 digits is warned of."""
+    """SQLite stores doubles, so a decimal column of more than 15 digits causes a warning."""
     registry = Registry()
     registry.add("all", mapping(model=app.AllFields, key_field="id", fields=["precise", "money"]))
     found = check_database(registry, ["default"])

@@ -1,5 +1,5 @@
-"""Checks of how a model's rows are found:
-composite primary keys, managers, keys computed in SQL.
+"""Checks of how a model's rows are found: composite primary keys, managers, keys computed in
+SQL.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from .support.checking import check, ids, mapping
 @isolate_apps("tests.app")
 @pytest.mark.parametrize("names", [("room", "key"), ("key", "room")])
 def test_a_composite_primary_key_makes_keys_unique(names: tuple[str, str]) -> None:
-    """It is over the stream field and the key field;
-    over one more, two rows could have one key (E005).
+    """It covers the stream field and the key field; with one more, two rows could have one key
+    (E005).
     """
 
     class Seat(models.Model):
@@ -61,7 +61,7 @@ class Showing(models.Manager[Any]):
 @isolate_apps("tests.app")
 @pytest.mark.parametrize("is_base", [True, False])
 def test_a_base_manager_that_hides_rows_is_e023(is_base: bool) -> None:
-    """Such a row could be neither updated nor deleted; a default manager may hide what it likes."""
+    """Such a row could be neither updated nor deleted; a default manager may hide anything."""
 
     class Note(models.Model):
         key = models.CharField(max_length=40, unique=True)
@@ -80,7 +80,7 @@ def test_a_base_manager_that_hides_rows_is_e023(is_base: bool) -> None:
 
 @isolate_apps("tests.app")
 def test_a_key_computed_in_sql_is_e002() -> None:
-    """Nobody could tell what a key becomes without asking the database."""
+    """Nobody could tell the resulting key without asking the database."""
 
     class Tag(models.Model):
         key = LoweredField(max_length=40, unique=True)

@@ -1,4 +1,4 @@
-"""What is made of a mapping's attributes."""
+"""What mappings derive from their attributes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.app import models
 
 
 def mapping(**attributes: Any) -> EntityMapping:
-    """A mapping of Message, but for the attributes given."""
+    """A mapping of Message, apart from the attributes given."""
     right = {
         "model": models.Message,
         "key_field": "key",
@@ -44,8 +44,8 @@ def test_camel_case() -> None:
 
 
 def test_wire_names_of_each_way_to_list_fields() -> None:
-    """A list keeps the names, a dict renames,
-    "__all__" takes what a stream can write, value_field takes none.
+    """A list keeps the names, a dict renames, "__all__" takes every writable field, value_field
+    takes none.
     """
     assert mapping().wire_names == {"text": "text", "likes": "likes"}
     assert mapping(fields=("text",)).wire_names == {"text": "text"}
@@ -59,7 +59,7 @@ def test_wire_names_of_each_way_to_list_fields() -> None:
 
 
 def test_prepare_takes_the_listed_fields_that_the_value_has() -> None:
-    """Unlisted keys are ignored, and what is left out stays out."""
+    """Unlisted keys are ignored, and left-out fields stay out."""
     assert mapping(fields={"text": "body", "likes": "n"}).prepare(change({"body": 1, "x": 2})) == {
         "text": 1
     }
@@ -70,7 +70,7 @@ def test_prepare_takes_the_listed_fields_that_the_value_has() -> None:
 
 
 def test_field_finds_columns_only() -> None:
-    """Reverse relations and unknown names are no columns."""
+    """Reverse relations and unknown names are not columns."""
     author = type(
         "Mapping", (EntityMapping,), {"model": models.Author, "key_field": "key", "fields": []}
     )("author")
@@ -81,8 +81,8 @@ def test_field_finds_columns_only() -> None:
 
 
 def test_the_fingerprint_follows_what_makes_rows() -> None:
-    """It changes with fields, mode, version and `prepare`;
-    not with the streams served or the way rows are shown.
+    """It changes with fields, mode, version and `prepare`; not with the served streams or the
+    way rows are shown.
     """
     plain = mapping().fingerprint
     assert mapping(streams=["a"], represent=lambda self, row: None).fingerprint == plain
@@ -99,8 +99,8 @@ def test_the_fingerprint_follows_what_makes_rows() -> None:
 
 
 def test_streams_are_patterns() -> None:
-    """Shell wildcards, letter case counting;
-    without `streams` every stream is served; rubbish serves none.
+    """Shell wildcards, case-sensitive; without `streams` every stream is served; invalid values
+    serve none.
     """
     assert mapping().serves("anything")
     assert mapping(streams=["chat-*", "log"]).serves("chat-1")
@@ -139,7 +139,7 @@ patterns = st.lists(st.sampled_from(["a", "b", "*", "?", "[ab]", "[!a]", "["]), 
 
 @given(patterns, patterns, st.text(st.sampled_from("abc"), max_size=4))
 def test_patterns_that_match_one_name_overlap(one: str, other: str, name: str) -> None:
-    """Whenever a stream's name matches both patterns, they are said to overlap."""
+    """If a stream's name can match both patterns, they are reported as overlapping."""
     if mapping(streams=[one]).serves(name) and mapping(streams=[other]).serves(name):
         assert overlap([one], [other])
         assert overlap([other], [one])
@@ -149,13 +149,13 @@ def test_patterns_that_match_one_name_overlap(one: str, other: str, name: str) -
     ("one", "other"), [("a*", "b*"), ("[ab]", "c"), ("??", "???"), ("a", "ab"), ("[!a]*", "a*")]
 )
 def test_patterns_that_match_no_name_in_common_do_not_overlap(one: str, other: str) -> None:
-    """Disjoint patterns are told apart."""
+    """Disjoint patterns are recognized."""
     assert not overlap([one], [other])
     assert "/" not in ALPHABET
 
 
 def test_patterns_may_be_long() -> None:
-    """As long as a generated list of names makes them."""
+    """As long as those of a generated list of names."""
     long = "ab" * 1000
     assert overlap([long], [long])
     assert overlap(["*" + long], ["a*" + "b" * 500 + "*", long[:-1] + "?"])
@@ -172,7 +172,7 @@ def test_a_model_may_be_named_by_its_label() -> None:
 
 
 def test_a_model_named_by_its_label_may_come_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where a mapping is imported by the module that defines its model, while models load."""
+    """As when the module that defines the model imports the mapping, while models load."""
     monkeypatch.setattr(apps, "models_ready", False)
     named = mapping(model="app.Late")
     monkeypatch.undo()

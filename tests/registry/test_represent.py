@@ -1,4 +1,4 @@
-"""How a row, and its parents' keys, are shown outside."""
+"""How a row, and the keys of its parents, are shown outside."""
 
 from __future__ import annotations
 
@@ -126,9 +126,8 @@ class Total:
     ids=name_value,
 )  # fmt: skip
 def test_values_leave_as_every_reader_of_json_holds_them(value: Any, shown: Any) -> None:
-    """JavaScript has doubles for numbers: beyond 2**53 they would be others.
-
-    In REST and frames alike.
+    """JavaScript's numbers are doubles: beyond 2**53 they would differ. In REST and frames
+    alike.
     """
     assert jsonable(value) == shown
     assert type(jsonable(value)) is type(shown)
@@ -137,7 +136,7 @@ def test_values_leave_as_every_reader_of_json_holds_them(value: Any, shown: Any)
 
 @pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York", "UTC"])
 def test_moments_leave_with_an_offset(zone: str) -> None:
-    """Also where USE_TZ is off, and rows hold local times."""
+    """Even with USE_TZ off, where rows hold local times."""
     moment = datetime.datetime(2024, 5, 1, 12, tzinfo=datetime.UTC)
     with override_settings(USE_TZ=False, TIME_ZONE=zone):
         local = datetime.datetime.fromtimestamp(moment.timestamp())
@@ -145,7 +144,7 @@ def test_moments_leave_with_an_offset(zone: str) -> None:
 
 
 def test_keys_of_unmapped_parents_beyond_53_bits() -> None:
-    """A foreign key is shown as what its target column holds."""
+    """A foreign key is shown as the value of its target column."""
     (mapping,) = registry_of(
         ("clipping", {"model": models.Clipping, "key_field": "key", "fields": ["author"]})
     )
@@ -170,14 +169,14 @@ def test_keys_of_unmapped_parents_beyond_53_bits() -> None:
     ],
 )
 def test_the_value_that_rows_of_a_key_hold(name: str, key: str, found: Any) -> None:
-    """Databases are asked for values of the column's own type only,
-    and for none that no row can have.
+    """Databases are asked only for values of the column's own type, and for none that no row can
+    have.
     """
     assert key_value(models.AllFields._meta.get_field(name), key) == found  # type: ignore[arg-type]
 
 
 def test_a_moment_is_found_by_its_key_without_time_zones() -> None:
-    """Where USE_TZ is off, its column holds the local time."""
+    """With USE_TZ off, its column holds the local time."""
     field: Any = models.AllFields._meta.get_field("moment")
     with override_settings(USE_TZ=False, TIME_ZONE="Asia/Tokyo"):
         assert key_value(field, "2024-05-01T12:00:00Z") == datetime.datetime(2024, 5, 1, 21)

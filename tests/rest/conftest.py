@@ -13,6 +13,6 @@ __all__ = ["configure", "make_user"]
 
 @pytest.fixture(autouse=True)
 def one_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Health is that of the database which the test may ask, as of now."""
+    """Limits health to the database that the test may use, without older answers."""
     monkeypatch.setattr(health, "databases_with_streams", lambda: ["default"])
     monkeypatch.setattr(health, "LATE_SECONDS", 0)

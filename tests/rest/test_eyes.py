@@ -1,4 +1,4 @@
-"""What REST shows of letters and errors to people with few rights."""
+"""What REST shows of letters and errors to users with few rights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LETTERS = "durable_state.view_deadletter"
 
 
 class PopularMessages(StatePolicy):
-    """Of the messages those with more than ten likes; of settings all; of other models nothing."""
+    """Shows messages with more than ten likes, all settings, and nothing of other models."""
 
     def streams(self, user: Any) -> QuerySet[Stream]:
         return Stream.objects.all()
@@ -57,7 +57,7 @@ def api(make_user: Any) -> Any:
 
 
 def letters(client: APIClient, name: str = "chat", query: str = "") -> list[dict[str, Any]]:
-    """The dead letters that are shown."""
+    """The shown dead letters."""
     answer = client.get(f"{ROOT}{name}/dead-letters/{query}")
     assert answer.status_code == 200
     found: list[dict[str, Any]] = answer.json()["results"]
@@ -94,7 +94,7 @@ def test_of_narrowed_rows_the_visible_ones_letters_are_shown(api: Any, settings:
 
 
 def test_a_setting_whose_rows_are_all_seen_needs_no_row(api: Any, settings: Any) -> None:
-    """Whoever sees all rows of a type sees the letters of all its entities."""
+    """Users who see all rows of a type see the letters of all its entities."""
     settings.DURABLE_STATE = {"POLICY": f"{__name__}.PopularMessages"}
     apply("chat", [{"type": "setting", "key": "k" * 50, "headers": {"operation": "insert"}}])
     (letter,) = letters(api(LETTERS))
@@ -102,7 +102,7 @@ def test_a_setting_whose_rows_are_all_seen_needs_no_row(api: Any, settings: Any)
 
 
 def test_errors_are_whole_for_those_who_see_the_rows(api: Any) -> None:
-    """In the list, of one stream, and in the health of it."""
+    """In the list, for one stream, and in its health."""
     Stream.objects.create(
         name="chat",
         url="http://localhost/s",
@@ -133,7 +133,7 @@ def test_an_error_of_no_known_type_is_for_those_who_see_all(api: Any) -> None:
 def test_a_policy_that_fails_hides_the_values(
     api: Any, make_user: Any, settings: Any, caplog: Any
 ) -> None:
-    """And does not take the page away from an operator."""
+    """And it does not make the page fail for an operator."""
     settings.DURABLE_STATE = {"POLICY": f"{__name__}.Broken"}
     apply("chat", [change("score", "1", points=-1), b"[]"])
     stream = Stream.objects.get()
@@ -145,7 +145,7 @@ def test_a_policy_that_fails_hides_the_values(
 
 
 def test_parked_changes_of_rows_that_are_seen(make_user: Any, settings: Any) -> None:
-    """The entity has a row that is visible, another one is hidden."""
+    """One entity has a visible row, the other a hidden one."""
     settings.DURABLE_STATE = {"POLICY": f"{__name__}.Rooms"}
     for name in ("mine", "other"):
         Room.objects.create(title=name, stream=Stream.objects.create(name=name, url="http://h/s"))
@@ -179,8 +179,8 @@ def test_where_nothing_is_mapped_superusers_alone_read_the_letters(make_user: An
 def test_a_readable_row_is_of_a_readable_stream(
     make_user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A mapping for some streams opens these only,
-    and rows without a stream field follow the table's owner.
+    """A mapping for some streams opens only these, and rows without a stream field follow the
+    table's owner.
     """
     registry.clear()
 
@@ -212,7 +212,7 @@ def test_a_readable_row_is_of_a_readable_stream(
 
 
 def test_the_rule_is_the_same_on_every_database(database: str, settings: Any) -> None:
-    """Which rows, letters and parked changes are readable, asked of the stream's own database."""
+    """Which rows, letters and parked changes are readable is asked of the stream's own database."""
     settings.DURABLE_STATE = {"POLICY": f"{__name__}.SomeRooms"}
     for name in ("seen-1", "other"):
         stream = Stream.objects.using(database).create(name=name, url="http://h/s")
@@ -233,7 +233,7 @@ def test_the_rule_is_the_same_on_every_database(database: str, settings: Any) ->
 
 
 class SomeRooms(StatePolicy):
-    """Streams whose names say so, of them popular messages, and all persons."""
+    """Streams with the word in their names, of these popular messages, and all persons."""
 
     def streams(self, user: Any) -> QuerySet[Stream]:
         return Stream.objects.filter(name__startswith="seen")

@@ -1,4 +1,4 @@
-"""Who sees only some fields of a type sees the others nowhere."""
+"""Users who see only some fields of a type see the others nowhere."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db
 
 
 class Names(StatePolicy):
-    """Superusers see all; the others of messages the text, of settings no more than the keys."""
+    """Superusers see all; others see the text of messages, and only the keys of settings."""
 
     def streams(self, user: Any) -> QuerySet[Stream]:
         return Stream.objects.all()
@@ -42,7 +42,7 @@ class Names(StatePolicy):
 
 
 class Spelled(Names):
-    """Says a text where names are wanted."""
+    """Returns a text instead of names."""
 
     def fields(self, user: Any, type: str) -> Collection[str] | None:
         return "text"
@@ -61,7 +61,7 @@ def seen(stream: Stream) -> Audience:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("value_rows", [100, 0])
 async def test_frames_lack_them(value_rows: int, configure: Any) -> None:
-    """In the snapshot, live with the log's values, and live with the rows'; resuming as ever."""
+    """In the snapshot, live with the log's values, and live with the rows'; also when resuming."""
     configure(FEED_VALUE_ROWS=value_rows)
     stream = await sync_to_async(make_stream)()
     await commit_and_ring(stream, {("message", "a"): message("one", 7), ("setting", "s"): {"x": 1}})
@@ -81,7 +81,7 @@ async def test_frames_lack_them(value_rows: int, configure: Any) -> None:
 
 
 def test_frames_are_shared_among_those_who_see_the_same_fields(make_user: Any) -> None:
-    """No key that somebody asks for makes another's signature."""
+    """No key in a request produces another's signature."""
     stream, root = make_stream(), make_user(superuser=True)
     signature = seen(stream).signature
     assert audience_of(make_user(name="other"), stream).signature == signature
@@ -106,7 +106,7 @@ def test_rest_lacks_them(make_user: Any) -> None:
 
 
 def test_letters_and_parked_changes_have_messages_whole_and_are_hidden(make_user: Any) -> None:
-    """Even of rows that are seen; types whose fields are all seen are not concerned."""
+    """Even for visible rows; types whose fields are all visible are not affected."""
     apply("chat", [change("message", "a", text="one"), change("author", "b", commits=1)])
     apply(
         "chat", [change("message", "a", text="one", likes="x"), change("author", "b", commits="x")]
@@ -143,7 +143,7 @@ def test_the_admin_lacks_them(make_user: Any, admin_client: Browser) -> None:
 
 
 def test_a_text_where_names_are_wanted(configure: Any) -> None:
-    """It would be taken letter by letter."""
+    """It would be revealed letter by letter."""
     configure(POLICY=f"{__name__}.Spelled")
     with pytest.raises(ConfigurationError, match="gives the text 'text'"):
         seen(make_stream())

@@ -22,7 +22,7 @@ AS_TEXT = {"n": str(2**53), "deep": [str(-(2**60)), str(2**70)], "small": 2**53 
 async def test_they_are_shown_as_the_setting_says(
     way: str, shown: Any, value_rows: int, make_user: Any, configure: Any
 ) -> None:
-    """In snapshots, live and REST alike, whatever the log keeps of them."""
+    """In snapshots, live and REST alike, whatever form the log has."""
     configure(LARGE_INTEGERS=way, FEED_VALUE_ROWS=value_rows)
     stream = await sync_to_async(make_stream)()
     await commit_and_ring(stream, {("setting", "a"): LARGE})

@@ -1,4 +1,4 @@
-"""How lists are ordered, filtered, cut and kept."""
+"""How lists are ordered, filtered, cut and cached."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def chat() -> Stream:
 
 
 def keys(client: APIClient, query: str = "", path: str = CHAT) -> list[str]:
-    """Of all pages."""
+    """From all pages."""
     return [each["key"] for each in pages(client, f"{path}?limit=3{query}")]
 
 
 def pages(client: APIClient, url: str | None) -> list[dict[str, Any]]:
-    """What all pages list, forwards; it must be the same backwards."""
+    """The keys on all pages, forwards; backwards they must be the same."""
     forwards: list[Any] = []
     last: Any = None
     while url is not None:
@@ -73,7 +73,7 @@ class Ordered:
         self.page_order = order
 
     def page(self, rows: Any, url: str) -> tuple[list[str], KeyPages]:
-        """The keys of one page, and what knows its neighbours."""
+        """The keys of one page, and the page itself, which knows its neighbours."""
         pages = KeyPages()
         request = Request(APIRequestFactory().get(url))
         return [each["key"] for each in pages.paginate_queryset(rows, request, self)], pages
@@ -83,7 +83,7 @@ class Ordered:
 @pytest.mark.parametrize("field", [None, "likes"])
 @pytest.mark.parametrize("descending", [False, True])
 def test_rows_are_ordered_by_any_field(field: str | None, descending: bool, database: str) -> None:
-    """Those without a value come last either way, equal ones by key; page by page, both ways."""
+    """Rows without a value come last either way, equal ones by key; page by page, both ways."""
     stream = make_stream(using=database)
     commit(stream, {("message", f"k{n}"): message("x", each) for n, each in enumerate(LIKES)})
     view, rows = Ordered(Order("key", field, descending)), Message.objects.using(database).all()
@@ -108,7 +108,7 @@ def test_rows_are_ordered_by_any_field(field: str | None, descending: bool, data
 
 
 def test_the_query_orders_and_filters(root: APIClient, chat: Stream) -> None:
-    """By wire names, together, in every page."""
+    """By wire names, combined, on every page."""
     assert keys(root, "&ordering=-likes")[:4] == ["k0", "k3", "k6", "k8"]
     assert keys(root, "&likes=3&text=text 0") == ["k0", "k3", "k6"]
     assert keys(root, "&likes__gte=2&ordering=-key") == ["k8", "k6", "k5", "k3", "k0"]
@@ -119,7 +119,7 @@ def test_the_query_orders_and_filters(root: APIClient, chat: Stream) -> None:
 
 
 def test_a_parent_is_filtered_by_its_key(root: APIClient) -> None:
-    """As it stands in the value."""
+    """By its key, as in the value."""
     made = {"subject": "s", "authored_at": "2026-01-01T00:00Z"}
     apply("git", [change("author", name, commits=1) for name in ("ada", "bob")])
     apply("git", [change("commit", f"c-{name}", author=name, **made) for name in ("ada", "bob")])
@@ -146,7 +146,7 @@ def test_a_parent_is_filtered_by_its_key(root: APIClient) -> None:
     ],
 )
 def test_what_cannot_be_asked_is_said(query: str, says: str, root: APIClient, chat: Stream) -> None:
-    """400, with what would be right."""
+    """400, with what would be valid."""
     answer = root.get(f"{CHAT}?{query}")
     assert answer.status_code == 400, answer.content
     assert says in answer.content.decode()
@@ -155,7 +155,7 @@ def test_what_cannot_be_asked_is_said(query: str, says: str, root: APIClient, ch
 def test_hidden_fields_are_neither_filtered_nor_ordered_by(
     chat: Stream, make_user: Any, configure: Any
 ) -> None:
-    """They would tell their values."""
+    """They would reveal their values."""
     configure(POLICY="tests.rest.test_hidden_fields.Names")
     client = APIClient()
     client.force_login(make_user())
@@ -175,7 +175,7 @@ def test_without_django_filter_there_are_no_filters(
 
 
 def test_fields_are_chosen(root: APIClient, chat: Stream) -> None:
-    """Of an entity's value, of a stream, of a letter."""
+    """For an entity's value, a stream, and a letter."""
     assert root.get(f"{CHAT}?key=k0&fields=text,likes").json()["value"] == {
         "text": "text 0",
         "likes": 3,
@@ -189,7 +189,7 @@ def test_fields_are_chosen(root: APIClient, chat: Stream) -> None:
 
 
 def test_streams_and_letters_in_pages(root: APIClient) -> None:
-    """By name, and by number; filtered by what tells no value."""
+    """By name, and by number; filtered by fields that reveal no value."""
     for n in range(5):
         make_stream(f"s{n}")
     names = [each["name"] for each in pages(root, f"{ROOT}?limit=2&fields=name")]
@@ -208,7 +208,7 @@ def test_streams_and_letters_in_pages(root: APIClient) -> None:
 
 
 def test_parked_changes(root: APIClient, make_user: Any) -> None:
-    """With their own permission; values as of letters."""
+    """With their own permission; values as for letters."""
     made = {"subject": "s", "authored_at": "2026-01-01T00:00Z"}
     apply("git", [change("commit", "c", author="missing", **made)])
     path = f"{ROOT}git/parked-changes/"
@@ -243,7 +243,7 @@ def test_what_has_not_changed_is_not_sent_again(root: APIClient, chat: Stream) -
 def test_tags_are_for_those_who_may_read(
     root: APIClient, chat: Stream, make_user: Any, configure: Any
 ) -> None:
-    """A tag opens nothing, and rows that a policy narrows have none."""
+    """A tag gives no access, and rows that a policy narrows have none."""
     tag = root.get(CHAT).headers["ETag"]
     client = APIClient()
     client.force_login(make_user(name="nobody"))
@@ -255,7 +255,7 @@ def test_tags_are_for_those_who_may_read(
 
 @pytest.mark.parametrize("path", ["", "chat/", "chat/dead-letters/", "chat/parked-changes/"])
 def test_what_changes_without_a_commit_has_a_tag_of_its_content(root: APIClient, path: str) -> None:
-    """304 as long as the answer is the same; a commit or a letter more, and it is sent."""
+    """304 as long as the answer is the same; after another commit or letter it is sent."""
     apply("chat", [change("message", "1", text="x")])
     url = (
         f"{ROOT}{path}?fields=id,reason" if path.endswith("s/") else f"{ROOT}{path}?fields=ordinal"

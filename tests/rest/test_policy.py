@@ -1,4 +1,4 @@
-"""The policy: the default one, and what a project's own may say."""
+"""The policy: the default one, and possible policies of a project."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_who_reads_which_streams(make_user: Any) -> None:
 
 
 def test_a_model_counts_only_where_its_mapping_serves(make_user: Any) -> None:
-    """A permission opens the streams that the model's mapping is for."""
+    """A permission opens the streams that the model's mapping serves."""
     registry.clear()
 
     @register("remark")
@@ -76,10 +76,10 @@ def test_a_model_counts_only_where_its_mapping_serves(make_user: Any) -> None:
 
 
 class OneRoom(StatePolicy):
-    """Everyone sees one stream, whole."""
+    """Everyone sees one stream completely."""
 
     def streams(self, user: Any) -> QuerySet[Stream]:
-        """The lobby's."""
+        """The lobby only."""
         return Stream.objects.filter(name="lobby")
 
     def rows(self, user: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -109,8 +109,8 @@ def test_a_proxy_shows_no_more_than_its_model(configure: Callable[..., None]) ->
 def test_an_audience_knows_all_none_and_some(
     configure: Callable[..., None], make_user: Any
 ) -> None:
-    """A type is shown in full where the policy narrows nothing,
-    narrowed where it does, and is absent where it gives nothing.
+    """A type is complete if the policy does not narrow it, narrowed if it does, and absent if it
+    gives nothing.
     """
     configure(POLICY=f"{__name__}.LongMessages")
     audience = audience_of(AnonymousUser(), make_stream())
@@ -122,11 +122,11 @@ def test_an_audience_knows_all_none_and_some(
     only = audience_of(AnonymousUser(), Stream.objects.get(), ["setting", "profile"])
     assert list(only.sights) == ["setting"]
     assert not only.narrowed
-    assert only.is_personal  # its user is told of the transactions of messages
+    assert only.is_personal  # its user learns of the transactions of messages
 
 
 def test_audiences_that_see_the_same_share_a_signature(make_user: Any) -> None:
-    """Who they are does not matter; what they see does."""
+    """Their identity does not matter, only what they see."""
     stream = make_stream()
     one, other = (
         make_user("app.view_message", name="one"),
@@ -137,7 +137,8 @@ def test_audiences_that_see_the_same_share_a_signature(make_user: Any) -> None:
     assert audience_of(more, stream).signature != audience_of(one, stream).signature
     asked = audience_of(more, stream, ["message"])
     assert asked.signature == audience_of(more, stream, ["message"]).signature
-    assert asked.signature != audience_of(one, stream).signature  # told of settings' transactions
+    # It learns of the transactions of settings.
+    assert asked.signature != audience_of(one, stream).signature
     assert not asked.is_personal
 
 
@@ -154,8 +155,8 @@ def test_a_wrong_policy_says_so(path: str, configure: Callable[..., None]) -> No
 def test_users_of_two_kinds_are_not_taken_for_one(
     make_user: Any, configure: Callable[..., None]
 ) -> None:
-    """A device that a project's authentication names may have the number of a person: they share
-    nothing that is narrowed. Two objects of one person do.
+    """A device that a project's authentication names may have the same number as a person: they
+    share nothing that is narrowed. Two objects of one person do.
     """
     configure(POLICY=f"{__name__}.LongMessages")
     stream = make_stream()

@@ -1,4 +1,4 @@
-"""A project's REST_FRAMEWORK breaks none of it."""
+"""The views work with any REST_FRAMEWORK settings of a project."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Shouting(BaseRenderer):
 
 
 class NoMore(SimpleRateThrottle):
-    """Lets nobody in."""
+    """Refuses everybody."""
 
     rate = "1/day"
 
@@ -52,7 +52,7 @@ class NoMore(SimpleRateThrottle):
 
 
 class NotOurs(PageNumberPagination):
-    """Counts."""
+    """Counts the requests."""
 
     page_size = 1
 
@@ -95,7 +95,7 @@ def reader(make_user: Any) -> APIClient:
 def test_answers_are_the_same(
     key: str, reader: APIClient, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One setting at a time, and all of them together; of anonymous callers too."""
+    """One setting at a time, and all of them together; also for anonymous callers."""
 
     def answers(client: APIClient) -> list[Any]:
         found = []
@@ -114,14 +114,14 @@ def test_answers_are_the_same(
     assert [code for _, code, _ in expected[0]] == [200] * 6
     assert [code for _, code, _ in expected[1]] == [403] * 5 + [200]
     settings.REST_FRAMEWORK = SETTINGS if key == "all" else {key: SETTINGS[key]}
-    for view, name in VIEWS_READ:  # when they are imported, so in a project from the start
+    for view, name in VIEWS_READ:  # read on import, so in a project from the start
         found = getattr(api_settings, f"DEFAULT_{name.upper()}")
         monkeypatch.setattr(view, name, found)
     assert (answers(reader), answers(anonymous)) == expected
 
 
 def test_throttles_hold_but_for_health(reader: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever watches must always be answered."""
+    """Monitoring must always get an answer."""
     from durable_state.rest.views import PolicyView
 
     monkeypatch.setattr(PolicyView, "throttle_classes", [NoMore])
@@ -139,8 +139,8 @@ def test_health_answers_whatever_is_accepted(reader: APIClient) -> None:
 def test_the_feed_is_read_where_requests_are_atomic(
     make_user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of any database: Django refuses that for coroutines, and a reader would hold a transaction
-    for as long as it waits.
+    """For any database: Django refuses that for coroutines, and a reader would hold a
+    transaction for as long as it waits.
     """
     for alias in connections:
         monkeypatch.setitem(connections.settings[alias], "ATOMIC_REQUESTS", True)

@@ -44,7 +44,7 @@ def test_the_schema_is_complete_and_without_warnings() -> None:
 
 
 def test_views_work_without_drf_spectacular(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Describing a view changes nothing where the package is not installed."""
+    """Describing a view changes nothing if the package is not installed."""
     monkeypatch.setitem(sys.modules, "drf_spectacular.utils", None)
 
     def view() -> None:

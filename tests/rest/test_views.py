@@ -69,8 +69,8 @@ def test_entities_come_in_pages(api: Any) -> None:
 
 
 def test_one_entity_by_key(api: Any) -> None:
-    """`?key=` gives the entity itself;
-    a key that no row has, or that the key field cannot hold, is not found.
+    """`?key=` gives the entity itself; a key that no row has, or that the key field cannot hold,
+    is not found.
     """
     stream = make_stream()
     commit(stream, {("message", "a/b c"): message("x")})
@@ -109,7 +109,7 @@ def test_pages_ask_for_parents_once(api: Any, django_assert_max_num_queries: Any
 
 
 def test_what_may_not_be_read_is_not_there(api: Any) -> None:
-    """Streams, types and letters of others answer as if they did not exist."""
+    """Streams, types and letters of others look as if they did not exist."""
     stream = make_stream()
     commit(stream, {("message", "a"): message("x"), ("setting", "s"): 1})
     client = api()
@@ -129,8 +129,8 @@ def test_what_may_not_be_read_is_not_there(api: Any) -> None:
 
 
 def test_a_table_is_shown_by_the_stream_it_belongs_to(api: Any) -> None:
-    """Rows of a table without stream field are not shown by another stream,
-    nor before any stream has taken the table.
+    """Another stream does not show rows of a table without stream field, nor are they shown
+    before any stream has taken the table.
     """
     owner, _ = make_stream("owner"), make_stream("other")
     Author.objects.create(key="ada")
@@ -161,7 +161,7 @@ def test_nobody_is_asked_to_sign_in() -> None:
 
 
 def test_browsers_are_shown_pages(api: Any) -> None:
-    """DRF's browsable pages work where a project has them on."""
+    """DRF's browsable pages work if a project has them enabled."""
     stream = make_stream()
     commit(stream, {("message", f"k{n}"): message("<marquee>") for n in range(3)})
     client = api(superuser=True)
@@ -178,7 +178,7 @@ def test_browsers_are_shown_pages(api: Any) -> None:
 
 
 def test_nothing_can_be_written(api: Any) -> None:
-    """The views only read."""
+    """The views are read-only."""
     make_stream()
     client = api(superuser=True)
     for method in ("post", "put", "patch", "delete"):
@@ -186,8 +186,8 @@ def test_nothing_can_be_written(api: Any) -> None:
 
 
 def test_dead_letters_need_their_own_permission(api: Any) -> None:
-    """Whoever reads the stream's rows does not yet read what was refused;
-    letters of staged states are not shown.
+    """Permission to read the stream's rows does not include refused messages; letters of staged
+    states are not shown.
     """
     stream = make_stream()
     for ordinal, generation in ((1, 0), (2, 0), (3, 5)):
@@ -211,7 +211,7 @@ def test_dead_letters_need_their_own_permission(api: Any) -> None:
 
 
 def test_health(api: Any) -> None:
-    """503 when any stream is stuck; who is not signed in gets the code and nothing else."""
+    """503 if any stream is stuck; anonymous users get the status code and nothing else."""
     stream = make_stream()
     client = api("app.view_message")
     answer = client.get(f"{ROOT}health/")
@@ -230,7 +230,9 @@ def test_health(api: Any) -> None:
 
 
 def test_health_follows_the_worker(api: Any) -> None:
-    """A quiet stream is well while somebody looks at it, or was left at its tail on purpose."""
+    """A quiet stream is healthy while somebody follows it, or if it was left at its tail on
+    purpose.
+    """
     long_ago = timezone.now() - datetime.timedelta(hours=2)
     stream = Stream.objects.create(
         name="quiet",
@@ -263,7 +265,7 @@ def test_health_follows_the_worker(api: Any) -> None:
 
 
 def test_health_of_a_stream_of_which_nothing_is_mapped(api: Any) -> None:
-    """It is not well, and every message is named."""
+    """It is not healthy, and every message is accounted for."""
     apply("odd", [{"type": "messages", "key": "1", "headers": {"operation": "delete"}}])
     answer = api(superuser=True).get(f"{ROOT}health/")
     assert answer.status_code == 503

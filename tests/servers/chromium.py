@@ -16,7 +16,7 @@ __all__ = ["find_chromium", "launched"]
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
-    # It keeps to itself.
+    # Without connections of its own.
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
@@ -24,8 +24,8 @@ ARGUMENTS = [
 
 
 def find_chromium() -> str:
-    """Returns the path of a Chromium for playwright:
-    DURABLE_STATE_CHROMIUM, or the first one on the PATH.
+    """Returns the path of a Chromium for playwright: DURABLE_STATE_CHROMIUM, or the first one on
+    the PATH.
 
     Raises: LookupError.
     """
@@ -39,9 +39,10 @@ def find_chromium() -> str:
 
 @contextmanager
 def launched(executable: str, *, keeps_pages: bool = False) -> Iterator[Browser]:
-    """A headless browser, until the block ends. Use it in the thread that has started it.
+    """A headless browser, until the block ends.
 
-    ``keeps_pages``: for the way back, as browsers do and playwright forbids them.
+    Use it in the thread that has started it. With ``keeps_pages`` it keeps pages for its back
+    button, which playwright usually disables.
     """
     from playwright.sync_api import sync_playwright
 

@@ -33,13 +33,13 @@ def rakaia_server() -> Iterator[StreamServer]:
 
 @pytest.fixture(scope="session", params=["reference", "rakaia"])
 def stream_server(request: pytest.FixtureRequest) -> StreamServer:
-    """Each of the real servers after the other."""
+    """Each of the real servers in turn."""
     server: StreamServer = request.getfixturevalue(f"{request.param}_server")
     return server
 
 
 @pytest.fixture
 def misbehaving_server() -> Iterator[MisbehavingServer]:
-    """A server of one's own that does what it is told, however wrong."""
+    """A separate server that does what it is told, however wrong."""
     with misbehaving() as server:
         yield server

@@ -54,10 +54,10 @@ class Reply:
 
 
 class MisbehavingServer:
-    """Answers each request with what ``reply`` returns for it, and keeps a record in ``asked``.
+    """Answers each request with what ``reply`` returns for it, and records it in ``asked``.
 
-    HEAD is apart, because it is asked now and then beside whatever a test is about: it is answered
-    with ``head``, and recorded in ``heads``.
+    HEAD is separate, because it is sent now and then beside the requests that a test is about: it
+    is answered with ``head``, and recorded in ``heads``.
     """
 
     def __init__(self) -> None:
@@ -71,12 +71,12 @@ class MisbehavingServer:
         self._writers: set[asyncio.StreamWriter] = set()
 
     def replies(self, *replies: Reply) -> None:
-        """Give these, one after the other, and the last one for ever."""
+        """Gives these replies, one after the other, and repeats the last one for ever."""
         left = list(replies)
         self.reply = lambda asked: left.pop(0) if len(left) > 1 else left[0]
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Takes one connection. It is known from here on, whether its task ever runs or not."""
+        """Takes one connection. It is known from now on, whether or not its task ever runs."""
         self._writers.add(writer)
         self.connections += 1
         asyncio.ensure_future(self._serve(reader, writer)).add_done_callback(
@@ -99,9 +99,9 @@ class MisbehavingServer:
                     break
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
-        except asyncio.CancelledError:  # the test is over; what was not sent yet is not waited for
+        except asyncio.CancelledError:  # the test is over; nobody waits for unsent bytes
             writer.transport.abort()
-        finally:  # also where the test's own reply raises
+        finally:  # also if the test's own reply raises
             writer.close()
             with suppress(ConnectionError):
                 await writer.wait_closed()
@@ -172,8 +172,8 @@ class MisbehavingServer:
 
 @dataclass
 class StreamReplies:
-    """A well-behaved stream to start from:
-    groups of messages, each behind an offset that needs URL encoding.
+    """A well-behaved stream to start from: groups of messages, each after an offset that needs URL
+    encoding.
 
     Tests call it for a reply and then spoil that.
     """
@@ -188,7 +188,7 @@ class StreamReplies:
         return f"{self.name} {index:03}+%:~é"
 
     def index(self, offset: str) -> int:
-        """The group that ``offset`` lies before."""
+        """The group that follows ``offset``."""
         return 0 if offset == "-1" else int(offset.split(" ")[1][:3])
 
     def __call__(self, asked: Asked) -> Reply:
@@ -208,7 +208,7 @@ class StreamReplies:
 
 @contextmanager
 def misbehaving() -> Iterator[MisbehavingServer]:
-    """Run one on a free port."""
+    """Runs one on a free port."""
     server = MisbehavingServer()
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="misbehaving", daemon=True)
@@ -219,7 +219,7 @@ def misbehaving() -> Iterator[MisbehavingServer]:
 
     async def stop(listening: asyncio.Server) -> None:
         listening.close()
-        await asyncio.sleep(0.02)  # a connection that was accepted this moment reaches `accept`
+        await asyncio.sleep(0.02)  # a connection that was accepted at this moment reaches `accept`
         server.abort()
         others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in others:

@@ -1,4 +1,4 @@
-"""A stream server that runs as a process of its own."""
+"""A stream server that runs as its own process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["StreamServer", "serving", "wait_until_it_answers"]
 
 @dataclass(frozen=True)
 class StreamServer:
-    """Where a server is. ``process`` may be killed by a test that started it for itself."""
+    """The address of a server. A test that started it for itself may kill ``process``."""
 
     url: str
     process: subprocess.Popen[str]
@@ -31,11 +31,10 @@ class StreamServer:
 def serving(
     command: list[str], *, env: Mapping[str, str], cwd: Path, url: str = ""
 ) -> Iterator[StreamServer]:
-    """Run ``command`` until the block ends.
+    """Runs ``command`` until the block ends.
 
-    Without ``url``, the first address that it prints is its URL.
-
-    Its standard input is a pipe that closes when this process dies, so that it can end itself.
+    Without ``url``, the first address that it prints is its URL. Its standard input is a pipe that
+    closes when this process dies, so that it can end itself.
     """
     process = subprocess.Popen(
         command,
@@ -47,7 +46,7 @@ def serving(
     )
     try:
         if process.stdout is not None:
-            # With files of its own, the reference server tells first what it has found in them.
+            # If it has files, the reference server first prints what it has found in them.
             told = (line.strip() for line in process.stdout)
             url = next((line for line in told if line.startswith("http://")), "")
         if not url:
@@ -67,7 +66,7 @@ def serving(
 
 
 def wait_until_it_answers(url: str, process: subprocess.Popen[str], seconds: float = 20) -> None:
-    """Return once an HTTP request is answered, whatever the status."""
+    """Returns once an HTTP request is answered, whatever the status."""
     until = time.monotonic() + seconds
     while process.poll() is None:
         try:

@@ -15,7 +15,7 @@ __all__ = ["free_port", "rakaia"]
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody listens on at this moment."""
+    """A loopback port that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -24,7 +24,7 @@ def free_port() -> int:
 
 @contextmanager
 def rakaia(*, long_poll_seconds: float = 0.6, port: int = 0) -> Iterator[StreamServer]:
-    """Run rakaia's ASGI application, in memory."""
+    """Runs rakaia's ASGI application, in memory."""
     env = os.environ | {"LONG_POLL_TIMEOUT": str(long_poll_seconds)}
     with ExitStack() as stack:
         for attempt in range(5):
@@ -51,7 +51,7 @@ def rakaia(*, long_poll_seconds: float = 0.6, port: int = 0) -> Iterator[StreamS
                 )
                 break
             except RuntimeError:
-                # Between our choice and its start somebody else may have taken the port.
+                # Between choosing the port and the start, somebody else may have taken it.
                 if port or attempt == 4:
                     raise
         yield server

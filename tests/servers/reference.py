@@ -28,7 +28,7 @@ def missing() -> str:
 def reference(
     *, long_poll_seconds: float = 0.6, port: int = 0, data_dir: Path | None = None
 ) -> Iterator[StreamServer]:
-    """Run the reference server; in memory, unless ``data_dir`` is given."""
+    """Runs the reference server; in memory, unless ``data_dir`` is given."""
     env = os.environ | {
         "PORT": str(port),
         "LONG_POLL_TIMEOUT_MS": str(round(long_poll_seconds * 1000)),

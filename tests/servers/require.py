@@ -1,4 +1,4 @@
-"""The one way for a test to be skipped for something that the machine lacks."""
+"""The only way for a test to be skipped because of something that the machine lacks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ __all__ = ["skip_or_fail"]
 
 
 def skip_or_fail(reason: str) -> NoReturn:
-    """Skip the test; fail it where DURABLE_STATE_REQUIRE_SERVICES=1 promises
-    that everything is there.
+    """Skips the test; fails it if DURABLE_STATE_REQUIRE_SERVICES=1 promises that everything is
+    available.
     """
     if os.environ.get("DURABLE_STATE_REQUIRE_SERVICES") == "1":
         pytest.fail(f"DURABLE_STATE_REQUIRE_SERVICES=1, but {reason}", pytrace=False)

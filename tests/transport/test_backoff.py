@@ -1,4 +1,4 @@
-"""Waiting grows, spreads, and obeys."""
+"""Waits grow, are spread, and obey the server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_the_bound_doubles_up_to_a_minute(failures: int, bound: float) -> None:
 
 
 def test_a_server_that_asks_for_more_gets_it() -> None:
-    """Up to an hour; and one that asks for less does not shorten the wait."""
+    """Up to an hour; asking for less does not shorten the wait."""
     assert delay(1, 120) == 120
     assert delay(1, 1e9) == 3_600
     assert max(delay(5, 0.01) for _ in range(100)) > 1

@@ -1,4 +1,4 @@
-"""Answers that trickle, that never end, that are coded or framed oddly: each has its bounds."""
+"""Answers that trickle, never end, or are coded or framed oddly: each has its bounds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .support.reading import keys, message, messages, read
 async def test_a_trickle_is_given_as_it_comes(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
-    """A message now and then: each is a batch before the next one is there, and counts once."""
+    """A message now and then: each is a batch before the next one arrives, and counts once."""
     pieces = (b"[", *[message(n) + b"," for n in range(4)], message(4) + b"]")
     headers = JSON | {"Stream-Next-Offset": "a", "Stream-Up-To-Date": "true"}
     misbehaving_server.replies(Reply(200, headers, pieces, framing="chunked", pause=0.3))
@@ -55,7 +55,7 @@ async def test_a_head_that_trickles_has_an_end(
 async def test_an_answer_that_trickles_nothing_is_stalled(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
-    """Spaces keep the socket busy, and are no progress; the message before them is given."""
+    """Spaces keep the socket busy, and are not progress; the message before them is returned."""
     pieces = (b"[%b," % message(0), *[b" "] * 1_000)
     misbehaving_server.replies(
         Reply(200, JSON | {"Stream-Next-Offset": "a"}, pieces, framing="chunked", pause=0.05)
@@ -112,7 +112,7 @@ async def test_codings_that_are_decoded(
     misbehaving_server: MisbehavingServer,
     pack: Callable[[bytes], bytes],
 ) -> None:
-    """Whole, and byte by byte; the request asks for no others, whatever HEADERS gives."""
+    """Whole, and byte by byte; the request accepts no others, whatever HEADERS gives."""
 
     async def headers() -> dict[str, str]:
         return {"Accept-Encoding": "br"}
@@ -160,7 +160,7 @@ async def test_codings_that_are_not(
     error: type[TransportError],
     text: str,
 ) -> None:
-    """What asking again cannot mend halts; what is broken is asked for again."""
+    """An error that a retry cannot fix halts; a broken answer is requested again."""
     headers = JSON | {"Stream-Next-Offset": "a", "Content-Encoding": coding}
     misbehaving_server.replies(Reply(200, headers, (body,)))
     with pytest.raises(error, match=text) as caught:
@@ -174,8 +174,8 @@ async def test_codings_that_are_not(
 async def test_a_message_larger_than_the_limit_is_refused_by_its_number(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, live: LiveMode, step: int
 ) -> None:
-    """However it arrives: those before it are given,
-    one of just the limit among them, none after.
+    """However it arrives: the messages before it are returned, even one of exactly the limit,
+    and none after it.
     """
     limit = len(message(3, "x" * 500))
     items = [*messages(3), message(3, "x" * 500), message(4, "x" * 501), message(5)]
@@ -248,7 +248,7 @@ async def test_heads_that_lie(
     error: type[TransportError],
     text: str,
 ) -> None:
-    """Thousands of headers, huge ones, lengths of bodies and chunks that are not so."""
+    """Thousands of headers, huge ones, wrong lengths of bodies and chunks."""
     misbehaving_server.replies(reply)
     with pytest.raises(error, match=text) as caught:
         await read(client, misbehaving_server.url, silence=2.0)
@@ -260,7 +260,7 @@ async def test_heads_that_lie(
 async def test_offsets_and_cursors_have_a_length(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, live: LiveMode | None
 ) -> None:
-    """They go into URLs: a longer offset is refused, a longer cursor left out."""
+    """They become part of URLs: a longer offset is refused, a longer cursor left out."""
     more = f', "upToDate": true, "streamCursor": "{"c" * 5_000}"'
     offsets = ["b" * 4_096, "c" * 4_097]
 

@@ -1,4 +1,4 @@
-"""Connections are used again, and a thousand of them cost no more each than one."""
+"""Connections are reused, and a thousand of them cost no more each than one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ async def client(pool: Connections) -> AsyncIterator[httpx.AsyncClient]:
 async def test_one_after_the_other_share_a_connection(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
-    """Side by side they need one each; whatever the server does not end is kept for the next."""
+    """Concurrent requests need one each; those that the server does not end are kept for the
+    next.
+    """
     misbehaving_server.replies(Reply(200, pieces=(b"x",), pause=0.05))
     for _ in range(3):
         await client.get(misbehaving_server.url)
@@ -58,7 +60,7 @@ async def test_one_after_the_other_share_a_connection(
 async def test_a_connection_that_has_ended_is_not_used_again(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, reply: Reply
 ) -> None:
-    """The next request has a new one."""
+    """The next request gets a new one."""
     misbehaving_server.replies(reply, Reply(200, pieces=(b"y",)))
     with contextlib.suppress(httpx.RemoteProtocolError):
         await client.get(misbehaving_server.url)
@@ -69,7 +71,7 @@ async def test_a_connection_that_has_ended_is_not_used_again(
 async def test_a_connection_that_ends_as_it_is_used_again_is_no_failure(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, method: str
 ) -> None:
-    """The server's time for idle connections may be over at that moment: another one is opened."""
+    """The server's limit for idle connections may expire at that moment: another one is opened."""
     answers = iter([Reply(200, pieces=(b"x",)), Reply(reset=True), Reply(200, pieces=(b"y",))])
     misbehaving_server.reply = lambda asked: next(answers)
     assert (await client.get(misbehaving_server.url)).content == b"x"
@@ -87,7 +89,7 @@ async def test_a_connection_that_ends_as_it_is_used_again_is_no_failure(
 async def test_what_writes_is_not_sent_again(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
-    """The server may have taken it before it ended the connection."""
+    """The server may have handled it before it ended the connection."""
     misbehaving_server.replies(Reply(200, pieces=(b"x",)), Reply(reset=True))
     await client.get(misbehaving_server.url)
     with pytest.raises(httpx.RemoteProtocolError):
@@ -98,7 +100,7 @@ async def test_what_writes_is_not_sent_again(
 async def test_an_answer_that_is_not_wanted_leaves_nothing_open(
     client: httpx.AsyncClient, pool: Connections, misbehaving_server: MisbehavingServer
 ) -> None:
-    """Its rest would be taken for the next answer."""
+    """The rest of it would be taken for the next answer."""
     misbehaving_server.replies(
         Reply(200, pieces=(b"x" * 100_000,) * 9, pause=0.02), Reply(200, pieces=(b"y",))
     )
@@ -111,7 +113,9 @@ async def test_an_answer_that_is_not_wanted_leaves_nothing_open(
 async def test_long_polls_that_bring_nothing_share_a_connection(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
-    """A connection for each would cost a quiet stream more than all else, not least with TLS."""
+    """A separate connection for each would cost a quiet stream more than anything else,
+    especially with TLS.
+    """
     nothing = Reply(204, {"Stream-Next-Offset": "a", "Stream-Up-To-Date": "true"})
     misbehaving_server.reply = lambda asked: (
         nothing if "live" in asked.query else empty("a", "Stream-Up-To-Date")
@@ -132,7 +136,7 @@ async def test_idle_connections_are_few_and_do_not_stay(
     misbehaving_server: MisbehavingServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A server's own limit is not used up by those who only may come back."""
+    """Idle connections do not use up a server's own limit."""
     monkeypatch.setattr(connections, "MOST_IDLE", 2)
     misbehaving_server.replies(Reply(200, pieces=(b"x",), pause=0.05))
     await asyncio.gather(*(client.get(misbehaving_server.url) for _ in range(5)))

@@ -24,7 +24,7 @@ EVENTS = {"content-type": "text/event-stream"}
 
 
 class Bytes(httpx.AsyncByteStream):
-    """A body that ends early: with an error, as where a length or chunks are promised, or not."""
+    """A body that ends early: with an error if a length or chunks were promised, or without."""
 
     def __init__(self, body: bytes, cut: int | None, *, told: bool) -> None:
         self._body, self._cut, self._told = body, cut, told
@@ -36,7 +36,7 @@ class Bytes(httpx.AsyncByteStream):
 
 
 class Server:
-    """Holds the groups, one behind the other, and cuts one answer of the kind that is tried."""
+    """Holds the groups, one after the other, and cuts one answer of the kind under test."""
 
     def __init__(self, coding: str, live: LiveMode | None, cut: int, *, told: bool) -> None:
         self.coding, self.live, self.told = coding, live, told
@@ -73,7 +73,7 @@ class Server:
 async def read_on(
     server: Callable[[httpx.Request], httpx.Response], live: LiveMode | None
 ) -> list[str]:
-    """The keys of all messages: after each error a new reader goes on at the last position."""
+    """The keys of all messages: after each error a new reader continues at the last position."""
     keys: list[str] = []
     position, checkpoint = START, None
     async with open_client(transport=httpx.MockTransport(server)) as client:
@@ -98,7 +98,7 @@ async def read_on(
 @pytest.mark.parametrize("coding", ["", "gzip", "deflate"])
 @pytest.mark.parametrize("live", [None, "long-poll", "sse"])
 async def test_every_byte(coding: str, live: LiveMode | None, told: bool) -> None:
-    """By GET, long-poll and events; plain and coded; where its end is told, and where it is not."""
+    """By GET, long-poll and events; plain and coded; with an announced end and without."""
     whole = Server(coding, live, 10_000, told=told)
     await read_on(whole, live)
     for cut in range(whole.size):

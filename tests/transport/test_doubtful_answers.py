@@ -1,5 +1,5 @@
-"""What a server should not say, and says all the same: taken for what it can only mean, or refused
-with its name, and never asked for faster than is polite.
+"""Answers that no server should give, but some do: interpreted in the only possible way, or
+refused with an explanation, and never requested more often than is polite.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def round_and_round(asked: Asked) -> Reply:
 
 
 async def requests_in(seconds: float, server: MisbehavingServer, client: httpx.AsyncClient) -> int:
-    """How often the server is asked by a reader in that time."""
+    """How often a reader asks the server in that time."""
     with pytest.raises(TimeoutError):
         await read(client, server.url, live="sse", seconds=seconds)
     return len(server.asked)
@@ -39,7 +39,7 @@ async def requests_in(seconds: float, server: MisbehavingServer, client: httpx.A
 async def test_answers_that_lead_in_a_circle_are_asked_for_politely(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
-    """A few at once, and then the less often, the longer it goes on."""
+    """A few at once, and then the longer it goes on, the less often."""
     misbehaving_server.reply = round_and_round
     assert await requests_in(2, misbehaving_server, client) <= 17
     pauses = [pause_after_empty(answers) for answers in (0, 9, 10, 12, 100, 10_000)]
@@ -49,7 +49,7 @@ async def test_answers_that_lead_in_a_circle_are_asked_for_politely(
 async def test_a_message_ends_the_pauses(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
-    """What is there is read as fast as it comes, however much was left out before."""
+    """Existing messages are read as fast as they come, however much was left out before."""
     offsets = iter(range(1_000))
 
     def reply(asked: Asked) -> Reply:
@@ -67,7 +67,7 @@ async def test_a_message_ends_the_pauses(
 async def test_a_stream_that_cannot_be_recognized_for_a_circle(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
-    """The look at what was read before has an end too."""
+    """Checking what was read before ends, too."""
     misbehaving_server.replies(
         Reply(200, JSON | {"Stream-Next-Offset": "a"} | UP_TO_DATE, (b"[%b]" % message(0),))
     )
@@ -102,7 +102,7 @@ async def test_what_is_no_offset_is_not_stored(
 async def test_a_header_that_is_there_twice_says_what_both_say(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
-    """A proxy that adds what is there already makes ``5, 5`` of an offset."""
+    """A proxy that adds a header again makes ``5, 5`` of an offset."""
     first = {"Content-Type": "application/json; charset=utf-8", "Stream-Next-Offset": "5"}
     second = {name.lower(): value for name, value in first.items()}
     both = first | second | {"Stream-Closed": "true", "stream-closed": "true"}
@@ -127,7 +127,7 @@ def followed_by(*parts: bytes) -> Callable[[Asked], Reply]:
 async def test_a_control_event_may_say_more_than_it_must(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
-    """Some servers write null for what they leave out, and numbers for cursors."""
+    """Some servers write null for absent values, and numbers for cursors."""
     more = ', "upToDate": null, "streamClosed": null, "streamCursor": 5, "other": {}'
     misbehaving_server.reply = followed_by(
         data(message(0)), control("b", more), data(message(1)), control("c")
@@ -143,7 +143,7 @@ async def test_a_control_event_may_say_more_than_it_must(
 async def test_an_event_without_data_brings_no_message(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
-    """An empty one is no dead letter."""
+    """An empty one is not a dead letter."""
     nothing = b"event: data\ndata:\n\nevent: data\ndata: \ndata:\n\n"
     misbehaving_server.reply = followed_by(
         nothing, control("a"), data(message(0)), nothing, control("c")
@@ -170,7 +170,7 @@ async def test_a_time_to_live_that_is_no_number_of_seconds_is_none(
 async def test_the_beginning_is_asked_for_once_where_it_is_all_there_is(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
-    """An empty stream that is closed already."""
+    """An empty stream that is already closed."""
     misbehaving_server.replies(empty("a", "Stream-Closed"))
     (batch,) = await read(client, misbehaving_server.url, START, live="sse")
     assert batch.closed

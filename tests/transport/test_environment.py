@@ -1,4 +1,4 @@
-"""An environment that no client can be made of: each request says which variable."""
+"""An environment in which no client can be made: each request says which variable is wrong."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROXIES = [
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing but what the test sets."""
+    """Only the variables that the test sets."""
     for name in list(os.environ):
         if name.lower().endswith("_proxy") or name.startswith("SSL_CERT"):
             monkeypatch.delenv(name)
@@ -37,7 +37,9 @@ async def test_a_proxy_variable_that_cannot_be_read_is_named(
     variable: str,
     value: str,
 ) -> None:
-    """In one line, without its value, which may hold a password; nothing is sent past the proxy."""
+    """In one line, without its value, which may hold a password; nothing is sent around the
+    proxy.
+    """
     monkeypatch.setenv(variable, value)
     async with open_client() as client:
         with pytest.raises(ConfigurationError, match=rf"variable {variable} cannot") as caught:
@@ -55,7 +57,7 @@ async def test_a_certificate_file_concerns_https_only(
     tmp_path: Path,
     content: bytes | None,
 ) -> None:
-    """It is missing, empty or something else; streams without TLS are read."""
+    """The file is missing, empty or something else; streams without TLS are still read."""
     path = tmp_path / "bundle.pem"
     if content is not None:
         path.write_bytes(content)
@@ -70,7 +72,7 @@ async def test_a_certificate_file_concerns_https_only(
 
 
 async def test_two_faults_are_told_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The proxy's, which concerns all, comes first."""
+    """The one for the proxy, which affects all, comes first."""
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/bundle.pem")
     monkeypatch.setenv("NO_PROXY", "fd00::/8")
     async with open_client() as client:

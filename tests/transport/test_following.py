@@ -1,4 +1,4 @@
-"""The tail is followed in a plainer way where something spoils the one asked for."""
+"""The tail is followed in a simpler way if something breaks the requested one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ EVENTS = {"Content-Type": "text/event-stream"}
 
 
 class Tail:
-    """A stream of one message per append, which comes when the server is asked often enough."""
+    """A stream of one message per append, each of which comes when the server is asked often
+    enough.
+    """
 
     def __init__(self, server: MisbehavingServer) -> None:
         self.appended = 0
@@ -33,7 +35,7 @@ class Tail:
         return f"o{self.appended}"
 
     def get(self, asked: Asked) -> Reply:
-        """Answers as a server should that never waits."""
+        """Answers like a proper server that never waits."""
         if len(self.server.asked) >= self.append_at and not self.appended:
             self.appended = 1
         at = asked.query["offset"]
@@ -43,7 +45,7 @@ class Tail:
         return Reply(200, headers | {"Stream-Up-To-Date": "true"}, (body,))
 
     def wait(self, asked: Asked) -> Reply:
-        """Answers a long-poll as a server should."""
+        """Answers a long-poll like a proper server."""
         reply = self.get(asked)
         if reply.pieces != (b"[]",):
             return reply
@@ -52,7 +54,7 @@ class Tail:
 
 
 def control(offset: str = "o0") -> bytes:
-    """What an event stream begins with."""
+    """The beginning of an event stream."""
     return b'event: control\ndata: {"streamNextOffset":"%b","upToDate":true}\n\n' % offset.encode()
 
 
@@ -62,13 +64,13 @@ def events(*pieces: bytes, **options: object) -> Reply:
 
 
 def has(count: int) -> Callable[[list[Batch]], bool]:
-    """Whether so many messages have come."""
+    """Whether so many messages have arrived."""
     return lambda batches: len(keys(batches)) >= count
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Less time than a server in the world would get."""
+    """Less time than a real server would get."""
     monkeypatch.setattr(request, "FIRST_EVENT", 0.5)
     monkeypatch.setattr(session, "FIRST_EVENT", 0.5)
     monkeypatch.setattr(following, "POLL", 0.1)
@@ -76,7 +78,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def tail(misbehaving_server: MisbehavingServer) -> Tail:
-    """What the server holds."""
+    """The messages on the server."""
     return Tail(misbehaving_server)
 
 
@@ -97,7 +99,7 @@ SPOILT = {
 async def test_events_that_something_spoils_are_left_for_long_poll(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, tail: Tail, spoilt: Reply
 ) -> None:
-    """Within seconds, without an error, and it is told."""
+    """Within seconds, without an error, and it is reported."""
     misbehaving_server.reply = lambda asked: (
         spoilt
         if asked.query.get("live") == "sse"
@@ -136,7 +138,7 @@ async def test_a_cache_that_answers_everything_at_once_is_asked_now_and_then(
 
 
 def test_what_goes_well_in_between_is_no_reason_for_a_plainer_way() -> None:
-    """Only failures in a row count: messages, or an event stream that begins, end the row."""
+    """Only consecutive failures count: messages, or an event stream that begins, end the row."""
     polled, streamed = Following("long-poll"), Following("sse")
     for _ in range(5):
         polled.ended(Mode.LONG_POLL, 0.0)
@@ -150,7 +152,7 @@ def test_what_goes_well_in_between_is_no_reason_for_a_plainer_way() -> None:
 async def test_a_server_with_few_signs_of_life_is_no_outage(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, tail: Tail
 ) -> None:
-    """A plain request tells that nothing is new; and events are followed again."""
+    """A plain request says that nothing is new; and events are followed again."""
     misbehaving_server.reply = lambda asked: (
         events(control(), b"", cut=len(control()), silent=True)
         if "live" in asked.query and not tail.appended
@@ -165,14 +167,14 @@ async def test_a_server_with_few_signs_of_life_is_no_outage(
     assert keys(batches) == ["0"]
     asked = [each.query.get("live") for each in misbehaving_server.asked]
     assert asked == [None, "sse", None, "sse", None, "sse", None][: len(asked)]
-    # The last of them had a message that the silent one before should have brought.
+    # The last of them had a message that the silent one before should have delivered.
     assert "held back" in follow.detour
 
 
 async def test_a_long_poll_that_lasts_longer_is_no_outage(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, tail: Tail
 ) -> None:
-    """As with events; a server whose plain answers fail too is one."""
+    """As with events; a server whose plain answers fail too is a failure."""
     misbehaving_server.reply = lambda asked: (
         Reply(204, {"Stream-Next-Offset": "o0"}, wait=2.0)
         if "live" in asked.query
@@ -193,7 +195,7 @@ async def test_a_long_poll_that_lasts_longer_is_no_outage(
 async def test_what_was_asked_for_is_tried_again(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, tail: Tail
 ) -> None:
-    """The proxy may have been set right."""
+    """The proxy may have been repaired."""
     misbehaving_server.reply = lambda asked: (
         events()
         if asked.query.get("live") == "sse" and len(misbehaving_server.asked) < 6

@@ -20,7 +20,7 @@ UNCONFIRMED = ["event-line", "event-name", "event-lines", "event-empty"]
 
 
 def read_apart(case: str) -> dict:
-    """Let another process read the case, and check what holds for each."""
+    """Reads the case in another process, and checks what must hold for each."""
     process = subprocess.run(
         [sys.executable, "-m", "tests.transport.support.bounded", case],
         capture_output=True,
@@ -39,14 +39,14 @@ def read_apart(case: str) -> dict:
     ("case", "count"), [*[(case, 1) for case in SPACES], ("spaces-deflated", 2)]
 )
 def test_white_space_is_passed_over(case: str, count: int) -> None:
-    """120 MB of it, before, between and behind the items, from a few KB: the items count."""
+    """120 MB of it, before, between and after the items, from a few KB: the items count."""
     found = read_apart(case)
     assert (found["error"], found["read"]) == ("", count)
 
 
 @pytest.mark.parametrize("case", TOO_LARGE)
 def test_a_message_beyond_the_limit_halts(case: str) -> None:
-    """An endless one is not read to its end; what came before it is given."""
+    """An endless one is not read to its end; the messages before it are returned."""
     found = read_apart(case)
     assert found["error"].startswith("AnswerRefused: ")
     assert "message number 2 is larger than MESSAGE_BYTES = 33554432." in found["error"]
@@ -54,14 +54,14 @@ def test_a_message_beyond_the_limit_halts(case: str) -> None:
 
 
 def test_two_codings_are_refused() -> None:
-    """Nothing of the body is looked at."""
+    """The body is not read at all."""
     found = read_apart("zipped-twice")
     assert found["error"].startswith("AnswerRefused: ")
     assert "content coding gzip, gzip." in found["error"]
 
 
 def test_a_refusal_is_read_to_its_first_bytes() -> None:
-    """The server's words, not the 120 MB of spaces behind them."""
+    """The server's words, not the 120 MB of spaces after them."""
     assert "answered 500 (no)." in read_apart("refusal")["error"]
 
 
@@ -74,7 +74,9 @@ def test_many_items_in_few_bytes_let_others_have_their_turn(case: str) -> None:
 
 @pytest.mark.parametrize("case", UNCONFIRMED)
 def test_events_that_do_not_end_are_left(case: str) -> None:
-    """Be it a line, the data, or their number: a GET is asked, and says what there is."""
+    """A long line, long data, or too many of them: a GET is sent, and its answer has the
+    messages.
+    """
     found = read_apart(case)
     assert found["asked"] == [None, "sse", None]
     assert "no control event confirms" in found["error"]

@@ -42,7 +42,7 @@ from .support.reading import LIMITS, keys, message, messages, read
 async def read_on(
     client: httpx.AsyncClient, url: str, *, limits: BatchLimits = LIMITS, tries: int = 50
 ) -> tuple[list[Batch], list[TransportError]]:
-    """Read like a consumer: after an error, a new reader at the last position."""
+    """Reads like a consumer: after an error, a new reader continues at the last position."""
     found: list[Batch] = []
     errors: list[TransportError] = []
     position, checkpoint = START, None
@@ -66,7 +66,7 @@ async def read_on(
 async def test_a_body_cut_at_any_byte_gives_the_same_messages(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, framing: str
 ) -> None:
-    """What was whole is given out at once; the rest after a new start at that place."""
+    """Complete messages are returned at once; the rest after a new start at that place."""
     good = StreamReplies([messages(3), [message("},{"), message('\\"é')], messages(2, 5)])
     size = len(good(Asked("GET", "/", {"offset": "-1"}, {}, "/")).pieces[0])
     for cut in range(size):
@@ -130,7 +130,7 @@ async def test_bytes_that_are_no_text_spoil_one_item_alone(
 async def test_offsets_are_opaque(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, page: int
 ) -> None:
-    """They come back as they were, whatever characters they hold, and the query is in order."""
+    """They come back unchanged, whatever characters they hold, and the query is in order."""
     misbehaving_server.reply = good = StreamReplies(
         [messages(2, n) for n in range(0, 10, 2)], page=page
     )
@@ -145,8 +145,8 @@ async def test_offsets_are_opaque(
 async def test_a_page_that_shrinks_is_no_other_stream(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
-    """A position inside an answer holds
-    where the server now gives the same messages in smaller answers.
+    """A position inside an answer is valid if the server now gives the same messages in smaller
+    answers.
     """
     misbehaving_server.reply = good = StreamReplies([messages(3, n) for n in range(0, 12, 3)])
     batches = await read(client, misbehaving_server.url, limits=BatchLimits(4, 10_000))
@@ -276,7 +276,7 @@ async def test_retry_after_that_cannot_be_read_is_ignored(
 async def test_a_request_that_cannot_be_sent(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
-    """A refused connection is tried again; a URL or a header that cannot be sent is a mistake."""
+    """A refused connection is retried; a URL or a header that cannot be sent is a mistake."""
     with pytest.raises(Unavailable, match="cannot be reached"):
         await read(client, "http://127.0.0.1:9/s")
     with pytest.raises(ConfigurationError):
@@ -292,7 +292,7 @@ async def test_a_request_that_cannot_be_sent(
 async def test_a_204_to_a_plain_get_is_an_empty_answer(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
-    """Some servers spare themselves the brackets."""
+    """Some servers leave out the brackets."""
     misbehaving_server.replies(Reply(204, {"Stream-Next-Offset": "a"}))
     (batch,) = await read(client, misbehaving_server.url)
     assert batch.up_to_date
@@ -361,7 +361,7 @@ async def test_an_answer_that_does_not_move_is_not_read_for_ever(
 async def test_a_reserved_offset_is_not_followed(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, offset: str
 ) -> None:
-    """One would read everything again, the other would leave messages out."""
+    """One would read everything again, the other would skip messages."""
     reserved = Reply(200, JSON | {"Stream-Next-Offset": offset}, (b"[%b]" % message("0"),))
     misbehaving_server.replies(reserved)
     with pytest.raises(ProtocolViolation, match="reserved"):
@@ -378,7 +378,7 @@ async def test_a_reserved_offset_is_not_followed(
 async def test_a_204_to_an_event_stream_says_that_nothing_is_new(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
-    """It is how browsers are told to stop; a closed stream may be told so."""
+    """It is how browsers are told to stop; a closed stream may be reported this way."""
     misbehaving_server.reply = lambda asked: (
         Reply(204, {"Stream-Next-Offset": "a", "Stream-Closed": "true"})
         if "live" in asked.query
@@ -395,8 +395,8 @@ async def test_logs_show_no_query(
     misbehaving_server: MisbehavingServer,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """httpx writes each URL to its log;
-    the values in ours are masked, those of other clients are not our business.
+    """httpx writes each URL to its log; the values in ours are masked, those of other clients
+    are not our business.
     """
     caplog.set_level("DEBUG")
     misbehaving_server.replies(empty("a", "Stream-Up-To-Date"))
@@ -433,8 +433,8 @@ async def test_the_cursor_is_echoed(
 async def test_events_split_anywhere_give_the_same_messages(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
-    """Also when the connection ends between the pieces:
-    what no control event confirmed comes again, once.
+    """Even if the connection ends between the pieces: messages that no control event confirmed
+    come again, once.
     """
     body = (
         b": hello\r\n\r\n"
@@ -486,7 +486,7 @@ async def test_events_split_anywhere_give_the_same_messages(
 async def test_events_without_a_control_event_are_bounded(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
-    """Too much of them: the connection is dropped, and a GET brings the same."""
+    """Too much of it: the connection is dropped, and a GET brings the same."""
     big = message("big", "x" * 100_000)
 
     def reply(asked: Asked) -> Reply:
@@ -516,7 +516,7 @@ async def test_events_without_a_control_event_are_bounded(
 async def test_many_messages_under_one_control_come_in_bounded_batches(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
-    """With positions inside the answer, from which a GET goes on."""
+    """With positions inside the answer, from which a GET continues."""
     body = data(*messages(10))
     misbehaving_server.reply = lambda asked: (
         events(body + control("b")) if "live" in asked.query else empty("a", "Stream-Up-To-Date")
@@ -556,7 +556,7 @@ async def test_events_that_break_the_protocol(
     reply: Reply,
     error: type[TransportError],
 ) -> None:
-    """Each is an error of its own; none is taken for data."""
+    """Each is its own error; none is taken for data."""
     misbehaving_server.reply = lambda asked: (
         reply if "live" in asked.query else empty("a", "Stream-Up-To-Date")
     )
@@ -579,7 +579,7 @@ class TestRecreated:
     async def last(
         self, client: httpx.AsyncClient, server: MisbehavingServer
     ) -> tuple[Position, Checkpoint]:
-        """Read a stream of three messages, and give where that ended."""
+        """Reads a stream of three messages, and returns its position."""
         server.reply = StreamReplies([messages(3)])
         batch = (await read(client, server.url))[-1]
         assert batch.checkpoint is not None
@@ -600,7 +600,7 @@ class TestRecreated:
     async def test_the_same_messages_and_more_are_the_same_stream(
         self, client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
     ) -> None:
-        """Also where the server adds an offset to their headers, or spaces them out."""
+        """Even if the server adds an offset to their headers, or other white space."""
         position, checkpoint = await self.last(client, misbehaving_server)
         same = [
             b'{ "headers":{"offset":"7","operation":"insert"},"value": 1,"key":"%d","type":"t"}' % n
@@ -635,7 +635,7 @@ class TestRecreated:
     async def test_a_checkpoint_that_is_no_longer_kept_proves_nothing(
         self, client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
     ) -> None:
-        """Retention drops the old messages of a stream that goes on."""
+        """Retention drops the old messages of a stream that continues."""
         position, checkpoint = await self.last(client, misbehaving_server)
         good = StreamReplies([messages(3), messages(1, 3)])
         misbehaving_server.reply = lambda asked: (
@@ -648,7 +648,7 @@ class TestRecreated:
     async def test_another_tail_without_messages_is_looked_into(
         self, client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
     ) -> None:
-        """A stale answer of some cache is harmless where the stream itself ends where we stand."""
+        """A stale answer from a cache is harmless if the stream itself ends where we are."""
         position, checkpoint = await self.last(client, misbehaving_server)
         good = StreamReplies([messages(3)])
         misbehaving_server.reply = lambda asked: (
@@ -669,7 +669,7 @@ class TestRecreated:
     async def test_messages_that_are_not_for_us_make_no_other_stream(
         self, client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, live: LiveMode
     ) -> None:
-        """The offset moves without them; what is for us comes, once, and nothing is read anew."""
+        """The offset advances without them; our messages come, once, and nothing is read again."""
         stream = StreamReplies([messages(3), [], [], messages(2, 3), [], messages(1, 5)])
         tail = 1
 
@@ -711,7 +711,7 @@ class TestRecreated:
             client, misbehaving_server.url, start.position, checkpoint=start.checkpoint
         )
         assert keys(batches) == ["0", "1"]
-        # A stream all of whose messages are for others.
+        # A stream whose messages are all for others.
         tails = iter("abcdef")
         misbehaving_server.reply = lambda asked: empty(next(tails), "Stream-Up-To-Date")
         batches = await read(
@@ -723,8 +723,8 @@ class TestRecreated:
     async def test_data_after_a_quiet_live_answer_is_checked_first(
         self, client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, live: LiveMode
     ) -> None:
-        """The stream was replaced by a longer one while nobody looked:
-        not one of its messages comes through.
+        """The stream was replaced by a longer one while nobody looked: not one of its messages
+        gets through.
         """
         old, new = StreamReplies([messages(3)]), StreamReplies([messages(3, 10), messages(3, 13)])
         quiet = False
@@ -757,9 +757,7 @@ class TestRecreated:
 async def test_a_slow_consumer_pauses_the_server(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
-    """A response of 60 MB:
-    what is sent runs ahead of what is taken by the socket's buffers only.
-    """
+    """A response of 60 MB: the server gets ahead of the reader only by the socket's buffers."""
     items = b",".join(message(n, "x" * 1_000) for n in range(1_000))
     pieces = (b"[" + items, *[b"," + items] * 59, b"]")
     misbehaving_server.replies(
@@ -782,7 +780,7 @@ async def test_a_slow_consumer_pauses_the_server(
 async def test_the_client_keeps_no_cookies_and_follows_no_redirect(
     misbehaving_server: MisbehavingServer,
 ) -> None:
-    """What one stream's server says is not repeated for another stream."""
+    """Errors from one stream's server are not repeated for another stream."""
     headers = {"Stream-Next-Offset": "a", "Set-Cookie": "session=1"}
     misbehaving_server.head = Reply(200, headers)
     async with open_client() as client:

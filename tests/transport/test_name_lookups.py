@@ -1,4 +1,4 @@
-"""A resolver that does not answer costs the streams whose names it has, and no other."""
+"""A resolver that does not answer affects only the streams whose names it has."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from tests.servers.misbehaving import MisbehavingServer, Reply
 
 
 class Resolver:
-    """The machine's, which keeps names that begin with "hangs" waiting, and knows "two"."""
+    """The machine's resolver, which never answers for names that begin with "hangs", and knows
+    "two".
+    """
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -40,7 +42,7 @@ class Resolver:
 
 @pytest.fixture
 def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
-    """In the place of the machine's, for this test."""
+    """Replaces the machine's, for this test."""
     made = Resolver()
     monkeypatch.setattr(socket, "getaddrinfo", made)
     yield made
@@ -72,7 +74,7 @@ async def test_names_that_hang_hold_up_nobody_else(
 
 
 async def test_a_name_that_hangs_is_no_connection_in_time(resolver: Resolver) -> None:
-    """The stream is tried again later, as with a server that is away."""
+    """The stream is tried again later, as with a server that is down."""
     lookups = NameLookups()
     with pytest.raises(httpcore.ConnectTimeout, match=r"hangs\.invalid"):
         await lookups.connect_tcp("hangs.invalid", 80, timeout=0.1)
@@ -88,7 +90,7 @@ async def test_a_name_that_is_unknown_is_told(resolver: Resolver) -> None:
 async def test_the_second_address_is_tried(
     resolver: Resolver, misbehaving_server: MisbehavingServer
 ) -> None:
-    """Where nobody listens on the first."""
+    """If nobody listens on the first."""
     misbehaving_server.head = Reply(200, {"Stream-Next-Offset": "a"})
     async with open_client(trust_env=False) as client:
         url = misbehaving_server.url.replace("127.0.0.1", "two")

@@ -1,4 +1,4 @@
-"""Reading works against the reference server and rakaia, in every mode, from every place."""
+"""Reading works against the reference server and rakaia, in every mode, from every position."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def url(stream_server: StreamServer, client: httpx.AsyncClient) -> str:
 
 
 async def test_an_empty_stream_is_up_to_date(client: httpx.AsyncClient, url: str) -> None:
-    """And the position is one that the next read can begin at."""
+    """And the position is one at which the next read can begin."""
     (batch,) = await read(client, url)
     assert (batch.messages, batch.up_to_date, batch.closed) == ([], True, False)
     await append(client, url, messages(2))
@@ -43,7 +43,7 @@ async def test_an_empty_stream_is_up_to_date(client: httpx.AsyncClient, url: str
 async def test_catch_up_reads_everything_in_bounded_batches(
     client: httpx.AsyncClient, url: str
 ) -> None:
-    """However the appends were grouped; the last batch alone is up to date."""
+    """However the appends were grouped; only the last batch is up to date."""
     for start in range(0, 50, 10):
         await append(client, url, messages(10, start))
     batches = await read(client, url, limits=BatchLimits(rows=7, bytes=1_000_000))
@@ -54,7 +54,7 @@ async def test_catch_up_reads_everything_in_bounded_batches(
 
 
 async def test_pages_of_the_server_are_followed(client: httpx.AsyncClient, url: str) -> None:
-    """rakaia gives a thousand messages at once."""
+    """rakaia returns a thousand messages at once."""
     await append(client, url, messages(2_500))
     assert keys(await read(client, url)) == [str(n) for n in range(2_500)]
 
@@ -63,7 +63,7 @@ async def test_pages_of_the_server_are_followed(client: httpx.AsyncClient, url: 
 async def test_reading_resumes_after_every_message(
     client: httpx.AsyncClient, url: str, live: LiveMode | None
 ) -> None:
-    """From the position of each batch, the rest follows, none twice and none lost."""
+    """From the position of each batch, the rest follows, nothing twice and nothing lost."""
     total = 8
     reading = (
         asyncio.create_task(
@@ -95,8 +95,8 @@ async def test_reading_resumes_after_every_message(
 async def test_a_live_reader_gets_what_is_appended_at_once(
     client: httpx.AsyncClient, url: str, live: LiveMode
 ) -> None:
-    """Also when the server has ended the connection,
-    or answered that there is nothing, in between.
+    """Even if, in between, the server has ended the connection, or answered that there is
+    nothing.
     """
     await append(client, url, messages(3))
     reading = asyncio.create_task(
@@ -136,8 +136,8 @@ async def test_a_closed_stream_is_complete(
 
 
 async def test_odd_items_arrive_as_they_are(client: httpx.AsyncClient, url: str) -> None:
-    """Junk, text beyond ASCII, arrays in arrays,
-    and a lone surrogate, which both servers let through.
+    """Junk, text beyond ASCII, arrays in arrays, and a lone surrogate, which both servers
+    accept.
     """
     odd = [
         b"5",
@@ -199,7 +199,7 @@ async def test_recreation_is_noticed_at_the_next_start(
 async def test_recreation_is_noticed_while_reading(
     client: httpx.AsyncClient, url: str, live: LiveMode, others: int
 ) -> None:
-    """No message of the new stream is ever given out as one of the old."""
+    """No message of the new stream is ever returned as one of the old."""
     await append(client, url, messages(3))
     found: list[str] = []
 
@@ -222,8 +222,8 @@ async def test_recreation_is_noticed_while_reading(
 
 
 async def test_a_stream_that_goes_on_is_recognized(client: httpx.AsyncClient, url: str) -> None:
-    """A checkpoint taken live, message by message,
-    holds when the same messages come in one answer.
+    """A checkpoint taken live, message by message, is valid if the same messages come in one
+    answer.
     """
     reading = asyncio.create_task(
         read(client, url, live="sse", until=lambda found: len(keys(found)) == 5)
@@ -249,7 +249,7 @@ async def test_a_stream_that_is_no_json_is_refused(
 
 
 async def test_headers_are_asked_for_each_request(client: httpx.AsyncClient, url: str) -> None:
-    """So that a token may expire while a stream is tailed."""
+    """So that a token may expire while a stream is followed."""
     asked = 0
 
     async def headers() -> Mapping[str, str]:
@@ -263,7 +263,7 @@ async def test_headers_are_asked_for_each_request(client: httpx.AsyncClient, url
 
 
 async def test_writing(client: httpx.AsyncClient, url: str) -> None:
-    """Create, describe, append, close, delete: each says what came of it."""
+    """Create, describe, append, close, delete: each reports its result."""
     assert not await create(client, url)
     assert not (await head(client, url)).closed
     offset = await append(client, url, messages(2), seq="a")
@@ -296,8 +296,8 @@ async def test_writing(client: httpx.AsyncClient, url: str) -> None:
 async def test_an_offset_from_elsewhere_is_not_taken_for_the_tail(
     client: httpx.AsyncClient, url: str
 ) -> None:
-    """A server that gives nothing, and another offset,
-    for the one we hold is not believed without a checkpoint.
+    """A server that returns nothing, and another offset, for the one we hold is not believed
+    without a checkpoint.
     """
     await append(client, url, messages(3))
     with pytest.raises(StreamRecreated):

@@ -1,5 +1,5 @@
-"""A stream that is another one is noticed in whatever way it differs,
-and one that is the same is never taken for another.
+"""A replaced stream is noticed in whatever way it differs, and the same stream is never taken
+for another.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MANY = BatchLimits(rows=100_000, bytes=100_000_000)
 
 
 def numbered(count: int, start: int = 0, word: str = "old", size: int = 20) -> list[bytes]:
-    """Messages of one length each, whatever the number and the word of three letters."""
+    """Messages of the same length, for every number and every word of three letters."""
     return [
         encode_change("t", f"{n:06}", "insert", {"text": f"{word}{n:06}".ljust(size, ".")})
         for n in range(start, start + count)
@@ -70,20 +70,20 @@ CHANGES: dict[str, list[bytes]] = {
 
 
 async def fill(client: httpx.AsyncClient, url: str, groups: list[list[bytes]]) -> None:
-    """Append each group by itself."""
+    """Appends each group separately."""
     for group in groups:
         await append(client, url, group)
 
 
 async def recreate(client: httpx.AsyncClient, url: str, groups: list[list[bytes]]) -> None:
-    """Delete the stream and create another with these messages."""
+    """Deletes the stream and creates another with these messages."""
     await delete(client, url)
     await create(client, url)
     await fill(client, url, groups)
 
 
 async def look(client: httpx.AsyncClient, url: str, at: Checkpoint | None) -> None:
-    """Both looks that are taken beside a reader."""
+    """Both checks that are made beside a reader."""
     assert at is not None
     for deep in (False, True):
         await Rereader(client, url).look(at, deep=deep)
@@ -94,9 +94,7 @@ async def look(client: httpx.AsyncClient, url: str, at: Checkpoint | None) -> No
 async def test_every_difference_is_noticed(
     client: httpx.AsyncClient, stream_server: StreamServer, change: str, rows: int
 ) -> None:
-    """At the end of the old stream,
-    and at each place inside of it that lies behind the difference.
-    """
+    """At the end of the old stream, and at each place inside it that comes after the difference."""
     url = stream_server.stream()
     await create(client, url)
     await fill(client, url, grouped(OLD, 50))
@@ -114,7 +112,7 @@ async def test_every_difference_is_noticed(
         if batch.position.ordinal <= alike:
             await look(client, url, batch.checkpoint)
             continue
-        if batch.position.skip:  # what lies before it in its answer is read again anyway
+        if batch.position.skip:  # what comes before it in its answer is read again anyway
             with pytest.raises(StreamRecreated):
                 await read(client, url, batch.position, checkpoint=batch.checkpoint, limits=MANY)
         else:
@@ -128,7 +126,7 @@ async def test_every_difference_is_noticed(
 async def test_large_documents_are_compared_to_the_last(
     client: httpx.AsyncClient, stream_server: StreamServer
 ) -> None:
-    """The first five of 20 KB alike, then others."""
+    """The first five of 20 KB are the same, then others."""
     url = stream_server.stream()
     await create(client, url)
     await fill(client, url, grouped(numbered(12, size=20_000), 4))
@@ -141,9 +139,7 @@ async def test_large_documents_are_compared_to_the_last(
 
 
 def with_offsets(groups: list[list[bytes]], name: str = "o") -> list[list[bytes]]:
-    """The same, with the offset behind its append on each message,
-    as the reference server does it.
-    """
+    """The same, with the offset after its append on each message, like the reference server."""
     replies = StreamReplies(groups, name=name)
 
     def put(item: bytes, number: int) -> bytes:
@@ -155,8 +151,8 @@ def with_offsets(groups: list[list[bytes]], name: str = "o") -> list[list[bytes]
 
 
 def in_pieces(replies: Callable[[Asked], Reply]) -> Callable[[Asked], Reply]:
-    """The same answers, in pieces of 100 KB, so that one that is dropped early is not sent in full;
-    made once, and kept.
+    """The same answers, in pieces of 100 KB, so that one that is dropped early is not sent
+    completely; made once, and kept.
     """
 
     @functools.cache
@@ -172,8 +168,8 @@ def in_pieces(replies: Callable[[Asked], Reply]) -> Callable[[Asked], Reply]:
 async def test_offsets_on_messages_make_the_look_short(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
-    """8 MB in one answer: little of it is read again at a start,
-    and a difference near the end is found in that little.
+    """8 MB in one answer: little of it is read again at a start, and a difference near the end
+    is found in that little.
     """
     groups = grouped(numbered(8_000, size=1_000), 10)
     misbehaving_server.reply = in_pieces(StreamReplies(with_offsets(groups)))
@@ -197,7 +193,9 @@ async def test_offsets_on_messages_make_the_look_short(
 async def test_offsets_that_came_with_copied_messages_are_not_used(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
-    """They are another stream's. The last message of an answer tells them from the server's own."""
+    """They belong to another stream. The last message of an answer distinguishes them from the
+    server's own.
+    """
     foreign = StreamReplies(with_offsets(grouped(numbered(2_000, size=100), 10), "x"))
     misbehaving_server.reply = StreamReplies(foreign.groups, name="o")
     last = (await read(client, misbehaving_server.url, limits=MANY))[-1]
@@ -207,8 +205,8 @@ async def test_offsets_that_came_with_copied_messages_are_not_used(
 
 
 def test_an_item_without_an_offset_makes_no_mark_beside_it() -> None:
-    """It may have come with the append before it or the one behind;
-    a place that is not certain is none.
+    """It may have come with the append before it or the one after; an uncertain place is not
+    used.
     """
     trail = Trail(START, None)
     groups = with_offsets(grouped(numbered(40, size=9_000), 1))
@@ -224,7 +222,7 @@ def test_an_item_without_an_offset_makes_no_mark_beside_it() -> None:
     "offset", ["", "-1", "now", "x" * 513, "a\x00"], ids=["", "-1", "now", "long", "NUL"]
 )
 def test_an_offset_inside_a_message_that_is_no_place_makes_no_mark(offset: str) -> None:
-    """``now`` would lead to wherever the tail is by then, and a look from there finds nothing."""
+    """``now`` would lead to wherever the tail is by then, and a check from there finds nothing."""
     items = [json.loads(message(n, "x" * 9_000)) for n in range(40)]
     for n, item in enumerate(items, 1):
         item["headers"]["offset"] = "end" if n == 40 else offset if n % 2 else f"o{n}"
@@ -242,8 +240,8 @@ def test_an_offset_inside_a_message_that_is_no_place_makes_no_mark(offset: str) 
     st.lists(st.integers(1, 10), min_size=1, max_size=60),
 )
 def test_marks_are_few_and_true(sizes: list[int], answers: list[int]) -> None:
-    """Each says the fingerprint of what lies before it, however the answers were cut;
-    there is one near, and one far back.
+    """Each has the fingerprint of what precedes it, however the answers were cut; there is one
+    near, and one far back.
     """
     items = [message(n, "x" * size) for n, size in enumerate(sizes)]
     read_messages = [decode(item) for item in items]
@@ -273,8 +271,8 @@ def test_marks_are_few_and_true(sizes: list[int], answers: list[int]) -> None:
 
 
 def test_marks_stay_few_in_a_stream_without_end() -> None:
-    """One message at a time, for 60 MB:
-    the farthest mark is as far back as can be read again, and each next is nearer.
+    """One message at a time, for 60 MB: the farthest mark is as far back as can be read again,
+    and each next one is nearer.
     """
     read_messages = [decode(message(0, "x" * 5_000))]
     trail = Trail(START, None)
@@ -298,8 +296,8 @@ async def test_a_long_answer_without_offsets_is_read_again_beside_the_reader(
     misbehaving_server: MisbehavingServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """20 MB: a start does not wait for it, the long look takes its time,
-    holds little of it, and finds what differs.
+    """20 MB: a start does not wait for it, the long check takes its time, holds little of it,
+    and finds the difference.
     """
     monkeypatch.setattr(reader, "REREAD_BYTES_PER_SECOND", 40_000_000)
     items = numbered(20_000, size=1_000)
@@ -352,7 +350,7 @@ SPELLINGS = {
 async def test_one_message_may_be_written_in_two_ways(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, spelling: str
 ) -> None:
-    """By an event stream as the server likes it there, by a GET as it likes it here."""
+    """In an event stream as the server writes it there, in a GET as it writes it here."""
     items = [encode_change("t", str(n), "insert", {"é/": [100.0, 0.5, n]}) for n in range(20)]
     other = [SPELLINGS[spelling](item) for item in items]
     assert other != items
@@ -382,7 +380,7 @@ async def test_one_message_may_be_written_in_two_ways(
 async def test_a_stream_read_live_is_recognized_by_get(
     client: httpx.AsyncClient, stream_server: StreamServer
 ) -> None:
-    """Each append came as an event of its own; any number of them comes back in one answer."""
+    """Each append came as a separate event; any number of them comes back in one answer."""
     url = stream_server.stream()
     await create(client, url)
     odd = [b"5", b'{"a":"\\ud800"}', message("é", [1.0, 1e22, 12345678901234567890, "\x7f"])]
@@ -407,7 +405,7 @@ async def test_a_stream_read_live_is_recognized_by_get(
 
 
 async def test_a_server_that_starts_again_serves_the_same_stream(tmp_path: Path) -> None:
-    """From its own files; and another one from those of a backup."""
+    """With its own files; and it is another one with those of a backup."""
     with reference(data_dir=tmp_path / "now") as server:
         url = server.stream()
         async with open_client() as client:
@@ -438,14 +436,12 @@ async def test_a_server_that_starts_again_serves_the_same_stream(tmp_path: Path)
 
 
 class TestCaches:
-    """What a cache gives may be older than what was read;
-    it is asked past it before that counts.
-    """
+    """A cache may return something older than what was read; it is bypassed before that counts."""
 
     async def test_an_answer_that_is_too_short(
         self, client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
     ) -> None:
-        """By a look, and by the answer to a read that goes on inside it."""
+        """In a check, and in the answer to a read that continues inside it."""
         items = numbered(50)
         good, stale = StreamReplies([items]), StreamReplies([items[:20]])
         misbehaving_server.reply = good
@@ -492,8 +488,8 @@ class TestCaches:
 async def test_what_is_no_longer_kept_is_no_evidence(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
-    """The server has dropped the old part of the stream:
-    410 for each mark in it, whichever look begins there.
+    """The server has dropped the old part of the stream: 410 for each mark in it, whichever
+    check begins there.
     """
     groups = grouped(numbered(3_000, size=1_000), 100)
     good = StreamReplies(with_offsets(groups))
@@ -513,8 +509,8 @@ async def test_what_is_no_longer_kept_is_no_evidence(
 async def test_offsets_on_messages_that_the_server_does_not_take(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer
 ) -> None:
-    """It can be asked from the places alone where answers ended:
-    a stream must not halt for the others.
+    """Only offsets where answers ended are accepted: a stream must not halt because of the
+    others.
     """
     good = StreamReplies(with_offsets(grouped(numbered(3_000, size=1_000), 100)))
     misbehaving_server.reply = good
@@ -530,8 +526,8 @@ async def test_offsets_on_messages_that_the_server_does_not_take(
 async def test_a_stream_that_has_lost_its_beginning_is_no_other(
     client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, dropped: int
 ) -> None:
-    """Asked for the start, the server answers from what is left;
-    rows of what it dropped must not go for that.
+    """Asked for the start, the server answers from what is left; rows of what it dropped must
+    not be deleted for that.
     """
     items = numbered(50)
     remote = StreamReplies([items])
@@ -547,7 +543,7 @@ async def test_a_stream_that_has_lost_its_beginning_is_no_other(
     else:  # too little is left to be certain
         with pytest.raises(StreamRecreated):
             await look(client, misbehaving_server.url, last.checkpoint)
-    if dropped <= 30:  # where to go on inside the answer cannot be said any more
+    if dropped <= 30:  # the position inside the answer is no longer valid
         with pytest.raises(StreamGone, match="beginning"):
             await read(
                 client, misbehaving_server.url, inside.position, checkpoint=inside.checkpoint

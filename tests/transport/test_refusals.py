@@ -1,4 +1,4 @@
-"""What a refusal tells the person who reads it."""
+"""What a refusal says to the person who reads it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STREAM = "https://streams.example/v1/chat"
 
 
 def redirected(location: str, url: str = STREAM) -> RequestRefused:
-    """The error for a redirect to there."""
+    """The error for a redirect to that URL."""
     error = refusal(302, {"location": location}, url)
     assert isinstance(error, RequestRefused)
     return error
@@ -35,7 +35,9 @@ def redirected(location: str, url: str = STREAM) -> RequestRefused:
     ],
 )
 def test_no_place_is_recommended_where_no_stream_could_be_registered(location: str) -> None:
-    """Neither what is no http(s) URL, nor what would send the headers without encryption."""
+    """Neither to a URL that is not http(s), nor to one that would send the headers without
+    encryption.
+    """
     error = redirected(location)
     assert "durable_state edit" not in error.action
     assert error.action
@@ -74,5 +76,5 @@ def test_the_new_url_is_recommended(url: str, location: str, target: str) -> Non
     ],
 )
 def test_when_to_ask_again(value: str, seconds: float | None) -> None:
-    """In seconds, or at a moment, which may have passed already."""
+    """In seconds, or as a date, which may have passed already."""
     assert retry_after({"retry-after": value}) == seconds

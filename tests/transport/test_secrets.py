@@ -22,7 +22,7 @@ async def headers() -> Mapping[str, str]:
 
 
 def body(asked: Asked) -> Reply:
-    """A 401 that quotes every header, and one more time the token at the end of what is read."""
+    """A 401 that quotes every header, and the token once more at the end of what is read."""
     quoted = "; ".join(f"{name}={value}" for name, value in asked.headers.items()).encode()
     return Reply(401, {}, (quoted + b" " * (505 - len(quoted)) + SECRET.encode(),))
 
@@ -38,7 +38,7 @@ def redirect(asked: Asked) -> Reply:
 
 
 def broken(asked: Asked) -> Reply:
-    """A head that is none, and is quoted by the client library."""
+    """An invalid head, which the client library quotes."""
     return Reply(200, {f"{SECRET} bad": "x", "Content-Type": f"text/{SECRET}"})
 
 

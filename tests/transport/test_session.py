@@ -37,7 +37,7 @@ def answer(
     seconds: float = 1.0,
     step: int | None = None,
 ) -> list[Batch]:
-    """Let the session ask, and give it one answer; None for the items is a 204."""
+    """Lets the session ask, and gives it one answer; None for the items is a 204."""
     assert one.next_request() is not None
     headers = {"content-type": "application/json", "stream-next-offset": offset}
     if up_to_date:
@@ -62,7 +62,7 @@ def mode(one: ReadSession) -> Mode | None:
 
 
 def test_requests_are_built_in_order() -> None:
-    """The offset is encoded, live and cursor are there when live, the rest of the query stays."""
+    """The offset is encoded, live and cursor are present when live, the rest of the query stays."""
     one = ReadSession(
         "https://h/s?b=%20&a=1", Position("x y&z", 0, 5), live="long-poll", limits=LIMITS
     )
@@ -80,7 +80,7 @@ def test_requests_are_built_in_order() -> None:
 
 @pytest.mark.parametrize("live", ["sse", "long-poll"])
 def test_live_only_from_the_tail(live: LiveMode) -> None:
-    """Catch-up goes on by plain GET until the server says up to date."""
+    """Catch-up continues by plain GET until the server says up to date."""
     one = session(live=live)
     assert mode(one) is Mode.CATCH_UP
     assert not answer(one, messages(2), "a")[-1].up_to_date
@@ -90,7 +90,7 @@ def test_live_only_from_the_tail(live: LiveMode) -> None:
 
 
 def test_a_live_answer_that_is_not_at_the_tail_leads_back_to_catch_up() -> None:
-    """More is there than one answer holds."""
+    """There is more than one answer holds."""
     one = session()
     answer(one, messages(1), "a", up_to_date=True)
     assert mode(one) is Mode.LONG_POLL
@@ -106,7 +106,7 @@ def test_without_live_the_tail_is_the_end() -> None:
 
 
 def test_nothing_at_the_same_offset_is_the_tail() -> None:
-    """Also where the server forgets to say so; asking again would only get the same."""
+    """Even if the server forgets to say so; asking again would only bring the same."""
     one = session()
     assert answer(one, messages(1), "a")
     assert answer(one, [], "a")[-1].up_to_date
@@ -115,7 +115,7 @@ def test_nothing_at_the_same_offset_is_the_tail() -> None:
 
 @pytest.mark.parametrize("items", [None, []], ids=["204", "empty"])
 def test_a_live_answer_alone_does_not_move_the_tail(items: list[bytes] | None) -> None:
-    """A plain GET from the old place says what lies before the tail that the answer speaks of."""
+    """A plain GET from the old place returns what precedes the tail that the answer mentions."""
     one = session()
     answer(one, messages(1), "a", up_to_date=True)
     assert answer(one, items, "b", up_to_date=True) == []
@@ -138,7 +138,7 @@ def silent_at_the_tail() -> ReadSession:
 
 
 def test_messages_after_a_silence_wait_until_the_stream_is_recognized() -> None:
-    """It may have been deleted and created anew while nothing was heard."""
+    """It may have been deleted and created anew while nothing was received."""
     one = silent_at_the_tail()
     (batch,) = answer(one, messages(1, 1), "b", up_to_date=True)
     check = one.recognition(batch)
@@ -200,7 +200,7 @@ def test_the_skipped_messages_are_dropped_and_not_counted_again() -> None:
 
 
 def test_fewer_messages_than_were_read_before() -> None:
-    """Not at the tail the next answer continues; at the tail it is another stream."""
+    """Not at the tail, the next answer continues; at the tail it is another stream."""
     one = session(Position("a", 3, 10))
     (batch,) = answer(one, messages(2), "b")
     assert (batch.messages, batch.position) == ([], Position("b", 1, 10))
@@ -227,8 +227,8 @@ def test_a_cut_body_gives_its_whole_items_first() -> None:
 
 
 def test_no_check_at_the_start_of_a_stream() -> None:
-    """There is nothing to compare, and none without a checkpoint;
-    a position inside an answer is compared as it is read again.
+    """There is nothing to compare, and no check without a checkpoint; a position inside an
+    answer is compared as it is read again.
     """
     (first,) = answer(session(), messages(3), "a", up_to_date=True)
     assert session(Position("a", 0, 3)).opening() is None
@@ -248,7 +248,7 @@ def test_no_check_at_the_start_of_a_stream() -> None:
 
 
 def test_a_quiet_live_answer_casts_doubt_on_the_next_messages_only() -> None:
-    """Batches without messages need no check; once checked, no further batch does."""
+    """Batches without messages need no check; after a check, no further batch does."""
     one = session()
     (first,) = answer(one, messages(1), "a", up_to_date=True)
     assert one.recognition(first) is None
@@ -274,7 +274,7 @@ def test_messages_in_doubt_are_not_flushed() -> None:
 
 @pytest.mark.parametrize("quick", [2, 3])
 def test_quick_quiet_answers_are_counted(quick: int) -> None:
-    """Two are chance, after three the tail is asked for now and then."""
+    """Two are chance, after three the tail is checked now and then."""
     one = session()
     answer(one, [], "a", up_to_date=True)
     for _ in range(quick):
@@ -286,7 +286,7 @@ def test_quick_quiet_answers_are_counted(quick: int) -> None:
 
 
 def test_events_of_another_tail_lead_to_a_get() -> None:
-    """What the event stream says is not believed by itself."""
+    """The event stream alone is not believed."""
     one = session(live="sse")
     answer(one, messages(1), "a", up_to_date=True)
     one.next_request()
@@ -322,7 +322,7 @@ groupings = st.lists(st.integers(1, 5), min_size=1, max_size=6)
 def test_any_answers_limits_and_pieces_give_every_message_once(
     groups: list[int], rows: int, most: int, step: int, data: st.DataObject
 ) -> None:
-    """And from each position the rest follows, in whatever answers it comes then."""
+    """And from each position the rest follows, in whatever answers it then comes."""
     total = sum(groups)
     limits = BatchLimits(rows, most)
 
@@ -353,8 +353,8 @@ def test_any_answers_limits_and_pieces_give_every_message_once(
 def test_a_fingerprint_is_that_of_the_messages_not_of_their_form(
     values: list[str], data: st.DataObject
 ) -> None:
-    """Spaces, the order of names, escapes and the server's offset make no difference;
-    another value does.
+    """Spaces, the order of names, escapes and the server's offset make no difference; another
+    value does.
     """
     plain = [message(n, value) for n, value in enumerate(values)]
     other = []

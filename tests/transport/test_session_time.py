@@ -1,4 +1,4 @@
-"""What a read session decides when time passes, without a clock."""
+"""What a read session decides as time passes, without a clock."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def listening() -> ReadSession:
 
 
 def take(one: ReadSession, data: bytes, now: float) -> list[Batch]:
-    """What comes of bytes that arrive at that time."""
+    """The batches that result from bytes that arrive at that time."""
     return [batch for batch in [*one.feed(data), *one.pass_time(now)] if batch is not None]
 
 
@@ -55,7 +55,9 @@ def next_mode(one: ReadSession) -> Any:
 
 @pytest.mark.parametrize("step", [1, 7, 1_000])
 def test_a_batch_is_cut_by_time(step: int) -> None:
-    """What is whole after a second is given, wherever the bytes were cut; nothing twice."""
+    """Messages that are complete after a second are returned, wherever the bytes were cut;
+    nothing twice.
+    """
     one, body = begun(), b"[%b]" % b", ".join(messages(10))
     batches: list[Batch] = []
     given = 0
@@ -74,7 +76,7 @@ def test_a_batch_is_cut_by_time(step: int) -> None:
 
 
 def test_time_cuts_nothing_that_is_quick() -> None:
-    """Within a second there is one batch."""
+    """There is one batch within a second."""
     one, body = begun(), b"[%b]" % b",".join(messages(10))
     found = [batch for n in range(len(body)) for batch in take(one, body[n : n + 1], n / 1_000)]
     assert found == []
@@ -82,7 +84,7 @@ def test_time_cuts_nothing_that_is_quick() -> None:
 
 
 def test_a_message_need_not_wait_for_the_next() -> None:
-    """It is whole with the comma behind it, and given though no byte follows."""
+    """It is complete with the comma after it, and returned though no byte follows."""
     one = begun()
     assert take(one, b"[%b," % message(0), 0.0) == []
     assert one.patience == 1.0
@@ -93,7 +95,7 @@ def test_a_message_need_not_wait_for_the_next() -> None:
 
 @pytest.mark.parametrize("more", [b" ", b'{"type":', b"x", b'"'], ids=repr)
 def test_an_answer_that_brings_nothing_is_stalled(more: bytes) -> None:
-    """However busy the socket is; what was whole before was given."""
+    """However busy the socket is; messages that were complete before were returned."""
     one = begun()
     assert keys(take(one, b"[%b," % message(0), 4.0) + take(one, more, 6.0)) == ["0"]
     for second in range(7, 306):
@@ -105,7 +107,9 @@ def test_an_answer_that_brings_nothing_is_stalled(more: bytes) -> None:
 
 
 def test_empty_pages_bring_nothing() -> None:
-    """Any number of answers with another offset each and no message, until one reaches the tail."""
+    """Any number of answers, each with another offset and no message, until one reaches the
+    tail.
+    """
     one = begun(JSON | {"stream-next-offset": "0"})
     for n in range(1, 31):
         assert take(one, b"[]", n * 10.0) == []
@@ -118,7 +122,7 @@ def test_empty_pages_bring_nothing() -> None:
 
 
 def test_events_without_their_control_event_are_asked_for() -> None:
-    """After ten seconds, by a GET; that it does not give them either is an error."""
+    """After ten seconds, by a GET; if that does not bring them either, it is an error."""
     one = listening()
     assert take(one, DATA, 0.0) == []
     assert take(one, b": alive\n\n", 9.0) == []
@@ -147,7 +151,7 @@ def test_events_that_a_get_confirms_are_no_error() -> None:
 
 
 def test_events_that_come_slowly_but_whole_are_waited_for() -> None:
-    """The ten seconds begin anew with each control event."""
+    """The ten seconds start again with each control event."""
     one = listening()
     for n in range(5):
         assert take(one, DATA, n * 8.0) == []

@@ -1,4 +1,4 @@
-"""One connection's bytes: all of them, in order, and no more in memory than is bounded."""
+"""One connection's bytes: all of them, in order, with bounded memory."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 PIECE = 64 * 1024
 RECEIVED = 768 * 1024
-"""Bytes that asyncio gives at once, at most: under TLS, what it has not decrypted yet."""
+"""The most bytes that asyncio delivers at once; under TLS, what it has not decrypted yet."""
 
 
 @pytest.fixture(params=["plain", "tls"])
 def certificate(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
-    """The server's; None where it speaks no TLS."""
+    """The server's; None for a server without TLS."""
     if request.param == "plain":
         return None
     return write_certificate(tmp_path, "localhost", datetime.now(UTC) + timedelta(days=1))
@@ -33,7 +33,7 @@ def certificate(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
 
 @asynccontextmanager
 async def connected(certificate: Path | None, serve: Serve) -> AsyncIterator[SocketStream]:
-    """A connection to a server that serves it so."""
+    """A connection to a server with this handler."""
     theirs = None
     if certificate is not None:
         theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -52,7 +52,7 @@ async def connected(certificate: Path | None, serve: Serve) -> AsyncIterator[Soc
 
 
 async def read_all(stream: SocketStream, pause: float = 0) -> int:
-    """How many bytes come until the end, and that few are held meanwhile."""
+    """Reads to the end and returns the number of bytes; asserts that few are held meanwhile."""
     total = 0
     while data := await stream.read(PIECE, 5):
         total += len(data)
@@ -81,7 +81,7 @@ async def test_a_flood_is_held_back(certificate: Path | None) -> None:
 
 
 async def test_what_came_before_the_end_is_read(certificate: Path | None) -> None:
-    """However much later: the server has ended its side, and holds the connection no more."""
+    """However much later: the server has ended its side, and no longer keeps the connection."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(2)
@@ -100,7 +100,7 @@ async def test_what_came_before_the_end_is_read(certificate: Path | None) -> Non
 
 
 async def test_a_read_that_is_cancelled_takes_nothing(certificate: Path | None) -> None:
-    """The next one gets what has come since."""
+    """The next one gets everything that has arrived since."""
     go_on = asyncio.Event()
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -19,7 +19,7 @@ HOOK = {"webhook": {"url": "http://127.0.0.1:9/nobody"}}
 
 
 class Remote:
-    """A stream at the reference server, a wake stream, and what subscribes to the one."""
+    """A stream at the reference server, a wake stream, and a subscription between the two."""
 
     def __init__(self, server: StreamServer, client: httpx.AsyncClient) -> None:
         self.client = client
@@ -59,7 +59,7 @@ async def remote(reference_server: StreamServer, client: httpx.AsyncClient) -> R
 
 
 async def test_a_subscription_is_there_once(remote: Remote) -> None:
-    """Asked again, it stays; asked otherwise, it is replaced; deleted twice, it is gone."""
+    """Asked again, it stays; asked differently, it is replaced; deleted twice, it is gone."""
     assert await remote.subscribe()
     assert not await remote.subscribe()
 
@@ -84,7 +84,7 @@ async def test_a_stream_that_was_created_anew_is_linked_again(remote: Remote) ->
 
 
 async def test_the_servers_keys_are_read(remote: Remote) -> None:
-    """As they are published below its root."""
+    """As published below its root."""
     (key,) = (await remote.subscriptions.keys()).values()
     assert len(key) == 32
 
@@ -112,7 +112,7 @@ async def test_a_wake_is_claimed_and_acknowledged_once(remote: Remote) -> None:
 
 
 async def test_a_claim_that_is_released_can_be_had_again(remote: Remote) -> None:
-    """And it tells of its next wake in the wake stream."""
+    """And it announces its next wake in the wake stream."""
     await remote.subscribe()
     await append(remote.client, remote.url, messages(1))
     first = await remote.claim()
@@ -120,7 +120,7 @@ async def test_a_claim_that_is_released_can_be_had_again(remote: Remote) -> None
     before = (await head(remote.client, remote.wakes)).offset
 
     await remote.subscriptions.release(remote.id, first)
-    await remote.subscriptions.release(remote.id, first)  # of a wake that is over: no matter
+    await remote.subscriptions.release(remote.id, first)  # for a wake that is over: ignored
     assert (await head(remote.client, remote.wakes)).offset != before
     second = await remote.claim()
     assert second is not None
@@ -150,7 +150,7 @@ async def test_a_deleted_subscription_is_unknown(remote: Remote) -> None:
 async def test_a_server_without_subscriptions_says_so(
     rakaia_server: StreamServer, client: httpx.AsyncClient
 ) -> None:
-    """With what to look at: this one takes the subscription for a stream."""
+    """With advice: this one takes the subscription for a stream."""
     root = f"{rakaia_server.url}/v1/stream"
     subscriptions = Subscriptions(client, rakaia_server.stream(), root)
     with pytest.raises(ProtocolViolation, match="STREAM_ROOTS"):
@@ -158,14 +158,14 @@ async def test_a_server_without_subscriptions_says_so(
 
 
 async def test_a_server_that_refuses_says_so(remote: Remote) -> None:
-    """With what to look at too: the reference server calls no private address."""
+    """With advice too: the reference server calls no private address."""
     hook = {"webhook": {"url": "https://10.0.0.1/"}}
     with pytest.raises(RequestRefused, match=r"WEBHOOK_URL_REJECTED.*STREAM_ROOTS"):
         await remote.subscriptions.subscribe("ours", SubscriptionKind.WEBHOOK, **hook)
 
 
 async def test_the_token_takes_the_place_of_the_streams_own() -> None:
-    """Whatever the case of its name; what else a gateway asks for is sent."""
+    """Whatever the case of its name; anything else that a gateway needs is sent."""
     asked: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:

@@ -1,4 +1,4 @@
-"""What is said where TLS fails: the reason, and what a person can do."""
+"""Errors when TLS fails: the reason, and what a person can do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DAY = timedelta(days=1)
 
 @asynccontextmanager
 async def serving(certificate: Path | None) -> AsyncIterator[int]:
-    """The port of a server that has the certificate, or speaks no TLS."""
+    """The port of a server that has the certificate, or does not speak TLS."""
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
@@ -60,7 +60,7 @@ async def test_why_tls_fails(
     reason: str,
     action: str,
 ) -> None:
-    """It may be mended by others, so it is tried again."""
+    """Others may fix it, so it is retried."""
     certificate = host and write_certificate(tmp_path, host, NOW + until)
     if trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))

@@ -1,4 +1,4 @@
-"""What a project writes, type-checked by `make check`; it is not run."""
+"""Code that a project writes, type-checked by `make check`; it is not run."""
 
 from __future__ import annotations
 

@@ -14,17 +14,17 @@ from .support.signing import SigningServer
 
 @pytest.fixture(autouse=True)
 def no_key_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a process that has just begun."""
+    """As in a process that has just started."""
     monkeypatch.setattr(views, "_keys", KeyRing())
 
 
 @pytest.fixture
 def signing_server(misbehaving_server: MisbehavingServer) -> SigningServer:
-    """A server that signs with its one key, and publishes that."""
+    """A server that signs with its only key, and publishes it."""
     return SigningServer(misbehaving_server)
 
 
 @pytest.fixture(params=[only("postgres"), only("mysql")])
 def server_database(request: pytest.FixtureRequest) -> str:
-    """The alias of one database server after the other, for what only they do."""
+    """The alias of each database server in turn, for what only servers do."""
     return alias_of(request)

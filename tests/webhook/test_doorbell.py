@@ -1,4 +1,4 @@
-"""What is signed by a stream's own server rings, once; nothing else does."""
+"""A call signed by a stream's own server rings, once; nothing else does."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Bell:
         return json.dumps(wake | other).encode()
 
     def ring(self, body: bytes, signature: str | None = None, **extra: Any) -> Any:
-        """Call the view, as the server does."""
+        """Calls the view, as the server does."""
         signature = self.server.sign(body) if signature is None else signature
         return self.client.post(
             self.url,
@@ -67,7 +67,7 @@ class Bell:
         )
 
     def is_due(self) -> bool:
-        """Whether somebody is wanted who reads."""
+        """Whether a reader is needed."""
         self.found.refresh_from_db()
         return self.found.due_at <= timezone.now()
 
@@ -80,12 +80,12 @@ def bell(signing_server: SigningServer, using: str) -> Bell:
 
 @pytest.fixture
 def one_bell(signing_server: SigningServer, db: None) -> Bell:
-    """The same on SQLite alone, for what no database sees."""
+    """The same on SQLite alone, for cases that do not depend on the database."""
     return Bell(signing_server, "default")
 
 
 def test_a_signed_wake_makes_the_stream_due(bell: Bell) -> None:
-    """What is needed to acknowledge it later is kept; it is not acknowledged by the answer."""
+    """What is needed to acknowledge it later is kept; the answer does not acknowledge it."""
     answer = bell.ring(bell.body(generation=7))
     assert (answer.status_code, answer.json()) == (200, {"done": False})
     assert bell.is_due()
@@ -94,7 +94,7 @@ def test_a_signed_wake_makes_the_stream_due(bell: Bell) -> None:
 
 
 def test_a_wake_that_comes_again_changes_nothing(bell: Bell) -> None:
-    """A replay, or the server's own second try, is answered as the first one was."""
+    """A replay, or the server's own retry, gets the same answer as the first one."""
     body = bell.body(generation=3)
     signature = bell.server.sign(body)
     assert bell.ring(body, signature).status_code == 200
@@ -125,7 +125,7 @@ def test_a_wake_that_comes_again_changes_nothing(bell: Bell) -> None:
     ids=["none", "unreadable", "other body", "old", "ahead", "unknown key", "other timestamp"],
 )
 def test_what_is_not_signed_does_not_ring(bell: Bell, spoil: Callable[[Bell, bytes], str]) -> None:
-    """And is told no more than that."""
+    """And learns no more than that."""
     body = bell.body()
     answer = bell.ring(body, spoil(bell, body))
     assert answer.status_code == 401
@@ -143,7 +143,7 @@ def test_the_databases_clock_says_what_is_old(one_bell: Bell, settings: Any) -> 
 
 
 def test_another_servers_signature_does_not_ring(one_bell: Bell, signing_server: Any) -> None:
-    """Nor does that of a key which has the same id elsewhere."""
+    """Nor with a key that has the same id elsewhere."""
     body = one_bell.body()
     stranger = SigningServer(MisbehavingServer())
     assert one_bell.ring(body, stranger.sign(body)).status_code == 401
@@ -153,7 +153,7 @@ def test_another_servers_signature_does_not_ring(one_bell: Bell, signing_server:
 def test_a_rotated_key_is_found_and_the_old_one_forgotten(
     one_bell: Bell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By its id, which the keys that are known do not have."""
+    """By its id, which the known keys do not have."""
     monkeypatch.setattr("durable_state.webhook.keys.REST_SECONDS", 0.0)
     server = one_bell.server
     assert one_bell.ring(one_bell.body(1)).status_code == 200
@@ -169,7 +169,7 @@ def test_a_rotated_key_is_found_and_the_old_one_forgotten(
 
 
 def test_forged_key_ids_do_not_have_the_server_asked_each_time(one_bell: Bell) -> None:
-    """A stranger cannot make us call others."""
+    """A stranger cannot make us call other servers."""
     body = one_bell.body()
     for number in range(20):
         signature = one_bell.server.sign(body).replace("kid=first", f"kid=forged-{number}")
@@ -187,7 +187,7 @@ def test_keys_that_cannot_be_had_are_waited_for(one_bell: Bell) -> None:
 
 
 def test_a_large_body_is_not_read(one_bell: Bell, settings: Any) -> None:
-    """Nor are the keys asked for that it may be signed with."""
+    """Nor are the keys requested with which it may be signed."""
     settings.DURABLE_STATE = {"WEBHOOK_BYTES": 1000}
     assert one_bell.ring(one_bell.body(description="x" * 1000)).status_code == 413
     assert one_bell.server.times_asked == 0
@@ -195,7 +195,7 @@ def test_a_large_body_is_not_read(one_bell: Bell, settings: Any) -> None:
 
 
 def test_a_body_of_untold_length_is_not_read_on(settings: Any) -> None:
-    """As ASGI servers hand on what comes in chunks."""
+    """As ASGI servers pass on chunked bodies."""
     settings.DURABLE_STATE = {"WEBHOOK_BYTES": 1000}
     scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b""}
     body = io.BytesIO(b"x" * 5000)
@@ -229,7 +229,7 @@ def test_a_body_that_cannot_be_read_does_not_ring(one_bell: Bell, body: bytes) -
 
 
 def test_a_stream_that_is_followed_does_not_ring(signing_server: SigningServer, db: None) -> None:
-    """Nor one that is not there; strangers cannot tell one from the other."""
+    """The same for one that does not exist; strangers cannot tell them apart."""
     followed = Bell(signing_server, "default", live="sse")
     known = followed.ring(followed.body())
     followed.url = reverse("durable_state:doorbell", args=["default", "nothing"])
@@ -242,7 +242,7 @@ def test_a_stream_that_is_followed_does_not_ring(signing_server: SigningServer, 
 
 
 def test_only_post_rings(one_bell: Bell) -> None:
-    """A crawler that finds the address does nothing."""
+    """A crawler that finds the URL does nothing."""
     assert one_bell.client.get(one_bell.url).status_code == 405
 
 
@@ -261,7 +261,7 @@ def test_a_missing_library_is_no_wrong_signature(
 def test_the_address_of_the_keys_is_the_streams_own(
     one_bell: Bell, misbehaving_server: MisbehavingServer
 ) -> None:
-    """What the payload says of addresses is asked for nowhere."""
+    """URLs in the payload are never requested."""
     elsewhere = f"{misbehaving_server.url}/evil"
     one_bell.ring(one_bell.body(callback_url=elsewhere, jwks_url=elsewhere))
     assert {each.path for each in misbehaving_server.asked} == {"/v1/stream/__ds/jwks.json"}

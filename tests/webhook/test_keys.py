@@ -1,4 +1,4 @@
-"""A server's keys are asked for when they are needed, and no more often than is fair."""
+"""A server's keys are requested when they are needed, and no more often than is fair."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Server:
 
 
 class Clock:
-    """Goes on when it is told to."""
+    """Continues when it is told to."""
 
     now = 1000.0
 
@@ -74,7 +74,7 @@ def test_an_unknown_id_asks_again_but_not_each_time(ring: KeyRing, clock: Clock)
 
 
 def test_a_server_that_is_away_is_not_asked_each_time(ring: KeyRing, clock: Clock) -> None:
-    """Who cannot verify does not say that a signature is wrong."""
+    """A failure to verify does not claim that a signature is wrong."""
     server = Server()
     server.is_away = True
     for _ in range(5):
@@ -94,7 +94,7 @@ def test_a_server_that_is_away_is_not_asked_each_time(ring: KeyRing, clock: Cloc
 
 
 def test_servers_are_told_apart(ring: KeyRing) -> None:
-    """One's key is no other's."""
+    """One server's key is not valid for another."""
     one, other = Server(), Server()
     other.keys = {"a": b"other"}
     assert ring.find("one", "a", one) == b"A"

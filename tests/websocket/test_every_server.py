@@ -35,7 +35,9 @@ def server(kind: str, transactional_db: None, redis_url: str, settings: Any) -> 
 
 
 async def test_snapshot_changes_and_resuming(server: Server, make_user: Any) -> None:
-    """A client gets the rows, then changes; back with its offset, just what it missed."""
+    """A client gets the rows, then changes; after it comes back with its offset, only what it
+    missed.
+    """
     stream = await sync_to_async(make_stream)()
     await commit_and_ring(stream, {("message", str(n)): message("x") for n in range(600)})
     user = await sync_to_async(make_user)("app.view_message", "app.view_setting")
@@ -54,8 +56,8 @@ async def test_snapshot_changes_and_resuming(server: Server, make_user: Any) -> 
 
 
 async def test_a_client_that_does_not_read(kind: str, server: Server, make_user: Any) -> None:
-    """Forty megabytes pass by a stalled socket: the client converges once it reads on, others are
-    served meanwhile, and a server that tells when a socket is full keeps little of them.
+    """Forty megabytes pass by a stalled socket: the client converges once it reads on, others
+    are served meanwhile, and a server that reports when a socket is full keeps little of them.
     """
     stream = await sync_to_async(make_stream)()
     await commit_and_ring(stream, {})
@@ -79,6 +81,6 @@ async def test_a_client_that_does_not_read(kind: str, server: Server, make_user:
                 await read_until_revision(reading, quick, revision)
         await read_until_revision(reading, quick, revision)
         grown = server.megabytes() - before
-        assert grown < 25 or kind == "daphne"  # which has no way to tell
+        assert grown < 25 or kind == "daphne"  # which cannot report it
         await read_until_revision(stalled, slow, revision)
     assert slow.state == quick.state == await sync_to_async(shown)(stream)

@@ -30,7 +30,7 @@ def beats_often(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_value_that_no_utf8_holds_takes_no_heartbeat(
     make_user: Any, as_user: Any, beats_often: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A lone surrogate in the last frame: its socket, and those of others, are still heard."""
+    """A lone surrogate in the last frame: its socket, and those of others, still work."""
     monkeypatch.setattr(SettingMapping, "represent", lambda self, row: {"text": "\ud800"})
     stream = await sync_to_async(make_stream)()
     await commit_and_ring(stream, {("setting", "a"): 1})
@@ -69,7 +69,7 @@ async def never_answers(scope: Any) -> Any:
 async def test_tokens_that_take_long_keep_no_session_open(
     make_user: Any, as_user: Any, settings: Any, beats_often: None
 ) -> None:
-    """Who has signed out is closed out at once, whatever the project's authentication does."""
+    """Users who sign out are disconnected at once, whatever the project's authentication does."""
     asked.clear()
     settings.DURABLE_STATE = {"WEBSOCKET_AUTHENTICATION": f"{__name__}.never_answers"}
     await sync_to_async(make_stream)()

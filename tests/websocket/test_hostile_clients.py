@@ -1,4 +1,4 @@
-"""What clients send that no client of ours would, down real sockets to a real server."""
+"""Frames that no proper client sends, through real sockets to a real server."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def told(socket: ClientConnection) -> dict[str, Any]:
 async def test_each_mistake_is_answered_and_the_socket_lives(
     server: Server, make_user: Any
 ) -> None:
-    """Too large a frame, compressed to almost nothing, closes its own socket alone."""
+    """Too large a frame, compressed to almost nothing, closes only its own socket."""
     stream = await sync_to_async(make_stream)()
     await commit_and_ring(stream, {("message", "a"): message("x")})
     user = await sync_to_async(make_user)(superuser=True)
@@ -70,7 +70,7 @@ async def test_each_mistake_is_answered_and_the_socket_lives(
 
 
 async def test_a_flood_of_pings_holds_up_nobody_else(server: Server, make_user: Any) -> None:
-    """Sent by somebody who reads no answer; the server keeps little of it."""
+    """Sent by a client that reads no answers; the server keeps little of them."""
     stream = await sync_to_async(make_stream)()
     await commit_and_ring(stream, {})
     user = await sync_to_async(make_user)(superuser=True)
@@ -91,7 +91,7 @@ async def test_a_flood_of_pings_holds_up_nobody_else(server: Server, make_user: 
 
         flooding = asyncio.create_task(flood())
         await asyncio.wait([flooding], timeout=2)
-        assert not flooding.done()  # nobody reads the answers, so no more is taken
+        assert not flooding.done()  # nobody reads the answers, so no more requests are read
         await commit_and_ring(stream, {("message", "a"): message("x")})
         async with asyncio.timeout(5):
             while not (await told(polite))["items"]:

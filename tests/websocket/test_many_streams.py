@@ -48,8 +48,8 @@ async def opened(application: Any, **details: Any) -> ManyStreams:
 async def test_frames_name_their_subscription(
     root: Any, as_user: Any, streams: list[Stream]
 ) -> None:
-    """Each is named as the client says, or as its stream; each is followed by itself, and resumes
-    by its own offset.
+    """Each is named as the client chooses, or like its stream; each is followed by itself, and
+    resumes with its own offset.
     """
     one, two = streams
     await commit_and_ring(one, {("message", "a"): message("x"), ("setting", "s"): 1})
@@ -90,7 +90,7 @@ async def test_frames_name_their_subscription(
 async def test_one_that_ends_takes_no_other_with_it(
     make_user: Any, as_user: Any, streams: list[Stream], configure: Callable[..., None]
 ) -> None:
-    """What may not be read, is not there, or is removed is told by its code."""
+    """A stream that may not be read, does not exist, or is removed is reported by its code."""
     configure(FEED_POLL_SECONDS=0.05)
     user = await sync_to_async(make_user)("app.view_message")
     socket = await opened(as_user(user))
@@ -125,7 +125,9 @@ async def test_nobody_reads_what_only_others_may(
 async def test_ten_thousand_subscriptions(
     root: Any, as_user: Any, streams: list[Stream], configure: Callable[..., None]
 ) -> None:
-    """Those beyond the socket's limit, or the user's, are refused one by one; the others go on."""
+    """Subscriptions beyond the socket's limit, or the user's, are refused one by one; the others
+    continue.
+    """
     configure(FEED_SOCKET_SUBSCRIPTIONS=3, FEED_USER_SUBSCRIPTIONS=6)
     socket = await opened(as_user(root))
     for number in range(10_000):
@@ -169,7 +171,7 @@ async def test_ten_thousand_subscriptions(
 async def test_a_frame_that_is_not_understood(
     frame: Any, says: str, root: Any, as_user: Any, streams: list[Stream]
 ) -> None:
-    """It is answered by what is wrong, and subscribes to nothing."""
+    """The answer says what is wrong, and nothing is subscribed."""
     socket = await opened(as_user(root))
     await socket.read()
     await socket.send_frame(**frame)
@@ -184,7 +186,7 @@ async def test_a_frame_that_is_not_understood(
 async def test_a_mistake_names_the_subscription_that_it_would_have_begun(
     root: Any, as_user: Any, streams: list[Stream]
 ) -> None:
-    """So that its client learns which of them will not come; never one that goes on."""
+    """So that its client learns which of them will not come; never for one that continues."""
     socket = await opened(as_user(root))
     await socket.ask(subscribe="one")
     await socket.until_live("one")
@@ -223,7 +225,7 @@ async def test_a_frame_that_is_too_large(frame: Any, root: Any, as_user: Any) ->
 
 
 async def test_an_id_that_is_taken(root: Any, as_user: Any, streams: list[Stream]) -> None:
-    """The first subscription of that name goes on."""
+    """The first subscription of that name continues."""
     socket = await opened(as_user(root))
     await socket.ask(subscribe="one")
     await socket.ask(subscribe="two", id="one")
@@ -237,7 +239,9 @@ async def test_an_id_that_is_taken(root: Any, as_user: Any, streams: list[Stream
 async def test_quiet_sockets_are_heard(
     root: Any, as_user: Any, streams: list[Stream], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of many streams the interval is told; of one a frame without items, at the same place."""
+    """For many streams the interval is announced; for one, a frame without items comes, at the
+    same position.
+    """
     monkeypatch.setattr(heart, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(heart, "HEARTBEAT_SECONDS", 0.1)
     many = await opened(as_user(root))
@@ -272,7 +276,7 @@ async def test_leaving_ends_every_task(root: Any, as_user: Any, streams: list[St
 async def test_a_client_that_is_gone_when_it_would_be_told_is_no_error(
     root: Any, streams: list[Stream]
 ) -> None:
-    """Whatever ends its subscriptions: nothing is left for asyncio to complain of."""
+    """Whatever ends its subscriptions: asyncio has nothing left to complain about."""
     told: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
     done = asyncio.Event()

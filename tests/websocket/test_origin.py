@@ -42,8 +42,8 @@ from .support.socket import Socket
     ],
 )
 def test_whose_page_it_is(origin: str | None, host: str | None, own: bool, settings: Any) -> None:
-    """Host and port must be the request's own and allowed, or the origin trusted; no origin is no
-    browser.
+    """Host and port must be the request's own and allowed, or the origin trusted; without an
+    origin it is not a browser.
     """
     settings.ALLOWED_HOSTS = [".example.com", "[::1]"]
     settings.CSRF_TRUSTED_ORIGINS = ["https://trusted.test", "https://*.wild.test"]
@@ -66,8 +66,8 @@ def test_whose_page_it_is(origin: str | None, host: str | None, own: bool, setti
     ],
 )
 def test_behind_a_proxy(headers: dict[str, str], own: bool, settings: Any) -> None:
-    """The host and port that the browser asked for are told by the proxy, where Django is told to
-    believe it; where it is not, the proxy's headers mean nothing.
+    """The proxy reports the host and port that the browser asked for, if Django is configured to
+    trust it; otherwise the proxy's headers mean nothing.
     """
     settings.ALLOWED_HOSTS = ["example.com"]
     sent = [(name.encode(), value.encode()) for name, value in headers.items()]

@@ -67,8 +67,8 @@ async def test_a_commit_here_reaches_every_socket_there(
 
 
 async def test_browsers_see_the_close_code(servers: list[Server]) -> None:
-    """Who is not signed in is accepted and told 4401, whatever the name; a frame that is too large
-    is told so, after a handshake with a token; a foreign page is refused before that.
+    """Anonymous clients are accepted and get 4401, whatever the name; a frame that is too large
+    gets its code, after a handshake with a token; a foreign page is refused before that.
     """
     root = f"ws://{servers[0].address}/ws/state/"
     for name in ("chat/", "no%20name/", "a/b"):

@@ -1,4 +1,4 @@
-"""Where the websockets are, and what answers elsewhere."""
+"""The websocket routes, and what answers elsewhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 async def test_a_name_that_no_stream_can_have(
     name: str, slash: str, make_user: Any, as_user: Any
 ) -> None:
-    """It is one that does not exist, for who is signed in, instead of a traceback."""
+    """For signed-in users it does not exist, instead of a traceback."""
     from asgiref.sync import sync_to_async
 
     user = await sync_to_async(make_user)(superuser=True)
@@ -40,7 +40,7 @@ async def test_a_name_that_no_stream_can_have(
     ],
 )
 async def test_below_a_path(script_name: str | None, path: str, as_user: Any) -> None:
-    """FORCE_SCRIPT_NAME may be in the path or taken off it."""
+    """FORCE_SCRIPT_NAME may be in the path or removed from it."""
     application = as_user(None)
     application.routes = URLRouter(websocket_patterns(script_name))  # type: ignore[arg-type]
     socket = Socket(application, path)

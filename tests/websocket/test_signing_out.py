@@ -44,7 +44,7 @@ def signed_in(user: User) -> Browser:
 
 
 def stored(browser: Browser) -> Any:
-    """The session as the server keeps it."""
+    """The session as the server stores it."""
     store = import_module(django_settings.SESSION_ENGINE).SessionStore
     return store(browser.cookies["sessionid"].value)
 
@@ -73,7 +73,7 @@ async def test_signing_out_closes_the_sockets_of_that_session(
 
 @pytest.mark.parametrize("engine", STORES)
 def test_what_ends_a_sign_in(engine: str, make_user: Any, settings: Any, tmp_path: Any) -> None:
-    """Signing out, a new password, a user who is gone or inactive; whatever keeps sessions."""
+    """Signing out, a new password, a user who is gone or inactive; whatever the session backend."""
     settings.SESSION_ENGINE = engine
     settings.SESSION_FILE_PATH = str(tmp_path)
     users = [make_user(name=name) for name in ("stays", "leaves", "new", "gone", "inactive")]
@@ -92,7 +92,7 @@ def test_what_ends_a_sign_in(engine: str, make_user: Any, settings: Any, tmp_pat
 
 
 def test_a_session_expires(make_user: Any, django_assert_num_queries: Any) -> None:
-    """Without anybody's doing; many are looked at in two queries."""
+    """Without anybody's action; many are checked in two queries."""
     from django.contrib.sessions.models import Session
 
     browsers = [signed_in(make_user(name=name)) for name in ("a", "b")]
@@ -110,11 +110,11 @@ def test_who_is_not_signed_in_has_nothing_to_end() -> None:
 
 
 valid: set[str] = set()
-"""The tokens that the hooks below take."""
+"""The tokens that the hooks below accept."""
 
 
 def by_token(scope: Any) -> Any:
-    """A project's own: the second subprotocol is the user's token."""
+    """A project's hook: the second subprotocol is the user's token."""
     offered = scope["subprotocols"]
     if len(offered) < 2:
         return None
@@ -134,7 +134,9 @@ async def by_token_async(scope: Any) -> Any:
 async def test_a_token_in_the_subprotocols(
     hook: str, make_user: Any, as_user: Any, configure: Callable[..., None], looks_often: None
 ) -> None:
-    """It says who it is as long as it is valid, and the handshake is answered with its name."""
+    """It identifies the user as long as it is valid, and the handshake is answered with its
+    name.
+    """
     configure(WEBSOCKET_AUTHENTICATION=f"{__name__}.{hook}")
     await commit_and_ring(await sync_to_async(make_stream)(), {("setting", "s"): 1})
     await sync_to_async(make_user)(superuser=True)
@@ -151,8 +153,8 @@ async def test_a_token_in_the_subprotocols(
 async def test_an_authentication_that_fails_meanwhile_says_nothing_of_the_token(
     make_user: Any, as_user: Any, configure: Callable[..., None], looks_often: None
 ) -> None:
-    """1011, upon which clients come back: 4401 would have them give up, say, while the database is
-    restarted.
+    """1011, after which clients come back: 4401 would make them give up while, say, the database
+    is restarted.
     """
     configure(WEBSOCKET_AUTHENTICATION=f"{__name__}.by_token")
     await sync_to_async(make_user)(superuser=True)
@@ -191,7 +193,7 @@ async def test_a_token_that_is_not_valid(
 async def test_some_subprotocol_is_chosen(
     offered: list[str], chosen: str | None, as_user: Any
 ) -> None:
-    """A browser closes the socket otherwise, with 1006."""
+    """Otherwise a browser closes the socket, with 1006."""
     socket = Socket(as_user(None), "/ws/state/", subprotocols=offered)
     await socket.connect()
     assert socket.subprotocol == chosen

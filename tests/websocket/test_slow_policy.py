@@ -51,7 +51,7 @@ async def test_slow_users_delay_nobody_else(
     gate: threading.Event, make_user: Any, as_user: Any, configure: Callable[..., None]
 ) -> None:
     """Six users' `rows()` hang, more than there are places: another's first frames, and the next
-    change, come as ever.
+    change, come as usual.
     """
     configure(POLICY="tests.websocket.test_slow_policy.SlowForSome", FEED_POLL_SECONDS=1000)
     stream = await sync_to_async(make_stream)()

@@ -1,4 +1,4 @@
-"""The websocket: who gets in, what the query picks, and how it ends."""
+"""The websocket: who gets in, what the query selects, and how it ends."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_snapshot_live_and_resume(make_user: Any, as_user: Any) -> None:
 
 
 async def test_types_are_picked_by_the_query(make_user: Any, as_user: Any) -> None:
-    """`type` may be repeated; one that is not known has no rows and is no error."""
+    """`type` may be repeated; an unknown one has no rows and is no error."""
     user, stream = (
         await sync_to_async(make_user)(superuser=True),
         await sync_to_async(make_stream)(),
@@ -97,7 +97,7 @@ async def test_types_are_picked_by_the_query(make_user: Any, as_user: Any) -> No
 async def test_who_may_not_read_is_told_by_a_code(
     who: str, name: str, code: int, make_user: Any, as_user: Any
 ) -> None:
-    """The socket is accepted and closed with the code; who is not signed in does not learn which
+    """The socket is accepted and closed with the code; anonymous clients do not learn which
     streams exist.
     """
     await sync_to_async(make_stream)()
@@ -128,8 +128,8 @@ async def test_rows_need_their_models_permission(make_user: Any, as_user: Any) -
 async def test_a_withdrawn_permission_closes_the_socket(
     make_user: Any, as_user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Within the renewal time the socket of a user, signed in by a real cookie, who lost the stream
-    is closed with 4403.
+    """If a user, signed in by a real cookie, loses the stream, the socket is closed with 4403
+    within the renewal time.
     """
     monkeypatch.setattr(renewal, "RENEW_SECONDS", 0.2)
     stream = await sync_to_async(make_stream)()
@@ -163,7 +163,7 @@ async def test_a_removed_stream_closes_its_sockets(
 async def test_too_many_sockets(
     make_user: Any, as_user: Any, configure: Callable[..., None]
 ) -> None:
-    """4429 beyond FEED_SUBSCRIBERS; those that are there stay."""
+    """4429 beyond FEED_SUBSCRIBERS; existing ones stay."""
     configure(FEED_SUBSCRIBERS=1, FEED_POLL_SECONDS=0.05)
     stream = await sync_to_async(make_stream)()
     user = await sync_to_async(make_user)(superuser=True)
@@ -178,7 +178,9 @@ async def test_too_many_sockets(
 async def test_one_user_does_not_lock_the_others_out(
     make_user: Any, as_user: Any, configure: Callable[..., None]
 ) -> None:
-    """4429 for who opens more and more; another user, and another anonymous address, get in."""
+    """4429 for a user who opens more and more; another user, and another anonymous address, get
+    in.
+    """
     configure(FEED_SUBSCRIBERS=6, POLICY="example_project.policy.EverybodyReads")
     await sync_to_async(make_stream)()
     greedy = await sync_to_async(make_user)()
@@ -223,7 +225,7 @@ async def test_what_clients_send_is_ignored(make_user: Any, as_user: Any) -> Non
 
 
 async def test_a_query_with_too_many_fields(make_user: Any, as_user: Any) -> None:
-    """What a client may ask is bounded."""
+    """A client's requests are bounded."""
     await sync_to_async(make_stream)()
     user = await sync_to_async(make_user)(superuser=True)
     assert (
@@ -274,7 +276,7 @@ async def test_disconnecting_leaves_nothing_behind(make_user: Any, as_user: Any)
 async def test_sockets_need_no_channel_layer(
     make_user: Any, as_user: Any, settings: Any, configure: Callable[..., None]
 ) -> None:
-    """With a Redis that is down sockets open, and follow, all the same."""
+    """With Redis down, sockets still open, and follow."""
     settings.CHANNEL_LAYERS = {
         "default": {
             "BACKEND": "channels_redis.core.RedisChannelLayer",

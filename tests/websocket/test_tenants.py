@@ -1,4 +1,4 @@
-"""What belongs to another tenant is neither shown nor hinted at."""
+"""Data of another tenant is neither shown nor hinted at."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Tenants(StatePolicy):
-    """Everybody reads the stream of their name; of its messages the popular ones' texts."""
+    """Everybody reads the stream with their name; in it, the texts of popular messages."""
 
     def streams(self, user: Any) -> QuerySet[Stream]:
         return Stream.objects.filter(name=user.username)

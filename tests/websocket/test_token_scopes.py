@@ -1,5 +1,5 @@
-"""What a project attaches to a user, such as a token's scopes, stays while the socket is open, and
-is shared with nobody.
+"""Whatever a project attaches to a user, such as a token's scopes, stays while the socket is
+open, and is shared with nobody.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ByScope(StatePolicy):
 
 
 def by_scope(scope: Any) -> Any:
-    """The second subprotocol is a token, and says what it is good for."""
+    """The second subprotocol is a token, and says what it allows."""
     user: Any = User.objects.filter(username="ada").first() or AnonymousUser()
     user.scope = scope["subprotocols"][1]
     return user
@@ -53,7 +53,9 @@ async def test_each_token_sees_its_own(
     configure: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """At first, after a commit, and after the policy was asked again; of one user, or of nobody."""
+    """At first, after a commit, and after the policy was asked again; for one user, and for
+    none.
+    """
     monkeypatch.setattr(renewal, "RENEW_SECONDS", 0.1)
     configure(POLICY=f"{__name__}.ByScope", WEBSOCKET_AUTHENTICATION=f"{__name__}.by_scope")
     if is_known:
@@ -79,7 +81,7 @@ async def test_each_token_sees_its_own(
 
 
 def test_users_are_alike_with_the_same_attached() -> None:
-    """And only then; what nothing can compare is like nothing else."""
+    """And only then; users that cannot be compared are never alike."""
     user, same = User.objects.create(username="ada"), User.objects.get()
     lazy = SimpleLazyObject(lambda: same)
     assert identity_of(user) == identity_of(same) == identity_of(lazy) is not None
@@ -92,7 +94,7 @@ def test_users_are_alike_with_the_same_attached() -> None:
 
 
 def test_a_user_is_read_again_with_what_is_attached() -> None:
-    """Its permissions are asked for anew; one that is gone is nobody."""
+    """Its permissions are read again; a deleted one is anonymous."""
     user: Any = User.objects.create(username="ada", is_superuser=True)
     user.scopes = ["read"]
     assert user.has_perm("app.view_message")

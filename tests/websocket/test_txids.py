@@ -1,4 +1,4 @@
-"""Who is told of which transactions: those of the types and rows that one sees."""
+"""Who learns of which transactions: those of the types and rows that one sees."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class PopularMessages(StatePolicy):
-    """Of the messages, those with more than ten likes; of settings, none."""
+    """Shows messages with more than ten likes, and no settings."""
 
     def streams(self, user: Any) -> QuerySet[Stream]:
         """All of them."""
@@ -35,13 +35,13 @@ class PopularMessages(StatePolicy):
 
 
 def with_txid(entity: str, txid: Any, operation: str = "upsert", **fields: Any) -> dict[str, Any]:
-    """A change of "message/a", say, with its transaction."""
+    """A change, for instance of "message/a", with its transaction."""
     entity_type, _, key = entity.partition("/")
     return change(entity_type, key, operation, headers={"txid": txid}, **fields)
 
 
 class Reader:
-    """A websocket that somebody reads; ``told`` are the transactions of one commit's frames."""
+    """A websocket with a reader; ``told`` returns the transactions in one commit's frames."""
 
     def __init__(self, application: Any, query: str = "") -> None:
         self._socket = Socket(application, f"/ws/state/chat/{query}")
@@ -53,7 +53,7 @@ class Reader:
         await self._until_revision()
 
     async def told(self, *messages: Any) -> list[str]:
-        """What is told of the commit of these messages."""
+        """Commits these messages; returns the transactions in the frames."""
         before = len(self.client.frames)
         await sync_to_async(apply)("chat", list(messages))
         await self._until_revision()
@@ -76,7 +76,7 @@ class Reader:
 
 
 async def reader(application: Any, *messages: Any, query: str = "") -> Reader:
-    """One who has read the stream with these messages in it."""
+    """A reader of the stream, with these messages in it."""
     await sync_to_async(apply)("chat", list(messages))
     made = Reader(application, query)
     await made.begin()
@@ -86,7 +86,7 @@ async def reader(application: Any, *messages: Any, query: str = "") -> Reader:
 async def test_transactions_of_other_types_are_not_told(
     make_user: Any, as_user: Any, configure: Callable[..., None]
 ) -> None:
-    """Neither beside a visible change, nor alone; of the same entity all are told."""
+    """Neither with a visible change, nor alone; for the same entity, all are reported."""
     configure(FEED_POLL_SECONDS=0.05)
     user = await sync_to_async(make_user)("app.view_message")
     ada = await reader(as_user(user), with_txid("message/a", "t0", text="one"))
@@ -109,7 +109,7 @@ async def test_transactions_of_other_types_are_not_told(
 async def test_a_transaction_is_told_however_it_ended(
     make_user: Any, as_user: Any, configure: Callable[..., None]
 ) -> None:
-    """Refused, repeated, deleting what was never there: the frames' state stays right."""
+    """Refused, repeated, deleting a missing entity: the frames' state stays right."""
     configure(FEED_POLL_SECONDS=0.05)
     user = await sync_to_async(make_user)("app.view_message")
     ada = await reader(as_user(user), with_txid("message/a", "t0", text="one"))
@@ -135,7 +135,7 @@ async def test_a_transaction_is_told_however_it_ended(
 async def test_a_transaction_of_what_was_not_asked_for_is_told(
     make_user: Any, as_user: Any, configure: Callable[..., None]
 ) -> None:
-    """By an item that changes nothing, however the change ended; of hidden types none."""
+    """By an item that changes nothing, however the change ended; for hidden types none."""
     configure(FEED_POLL_SECONDS=0.05)
     user = await sync_to_async(make_user)("app.view_message", "app.view_setting")
     ada = await reader(
@@ -157,7 +157,7 @@ async def test_a_transaction_of_what_was_not_asked_for_is_told(
 async def test_of_narrowed_rows_that_were_not_asked_for_only_those_seen(
     as_user: Any, configure: Callable[..., None]
 ) -> None:
-    """Where the row is, or was, one of those that the policy gives."""
+    """If the policy shows the row, or showed it before."""
     configure(FEED_POLL_SECONDS=0.05, POLICY=f"{__name__}.PopularMessages")
     first = [
         with_txid("message/in", "t0", text="seen", likes=20),
@@ -178,7 +178,7 @@ async def test_of_narrowed_rows_that_were_not_asked_for_only_those_seen(
 async def test_where_rows_are_narrowed_only_those_that_are_or_were_seen(
     as_user: Any, configure: Callable[..., None]
 ) -> None:
-    """A hidden row's changes are not told of, refused ones and deletes included."""
+    """A hidden row's changes are not reported, including refused ones and deletes."""
     configure(FEED_POLL_SECONDS=0.05, POLICY=f"{__name__}.PopularMessages")
     first = [
         with_txid("message/in", "t0", text="seen", likes=20),
@@ -204,7 +204,7 @@ async def test_where_rows_are_narrowed_only_those_that_are_or_were_seen(
 async def test_a_commit_that_asks_for_a_snapshot_tells_its_transactions(
     make_user: Any, as_user: Any, configure: Callable[..., None]
 ) -> None:
-    """They come before the snapshot, and who resumes between gets both."""
+    """They come before the snapshot, and a client that resumes in between gets both."""
     configure(FEED_POLL_SECONDS=0.05, FEED_ENTRY_ROWS=2)
     user = await sync_to_async(make_user)("app.view_message")
     ada = await reader(as_user(user), with_txid("message/a", "t0", text="one"))

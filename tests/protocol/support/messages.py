@@ -1,4 +1,4 @@
-"""Random messages, right ones and odd ones."""
+"""Random messages, valid ones and odd ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The findings of the system checks about mappings that only a test has."""
+"""The findings of the system checks about mappings that exist in a test only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["check", "ids", "mapping"]
 
 
 def check(*mapping_classes: Any, entity_type: Any = None) -> list[checks.CheckMessage]:
-    """The findings about mapping classes in a registry of their own."""
+    """The findings about mapping classes in a separate registry."""
     registry = Registry()
     for number, mapping_class in enumerate(mapping_classes):
         registry.add(f"type-{number}" if entity_type is None else entity_type, mapping_class)
@@ -23,11 +23,11 @@ def check(*mapping_classes: Any, entity_type: Any = None) -> list[checks.CheckMe
 
 
 def mapping(**attributes: Any) -> type[EntityMapping]:
-    """A right mapping of Author, but for the attributes given."""
+    """A correct mapping of Author, apart from the attributes given."""
     right = {"model": app.Author, "key_field": "key", "fields": ["commits"]}
     return type("Mapping", (EntityMapping,), right | attributes)
 
 
 def ids(found: list[checks.CheckMessage]) -> list[str]:
-    """The numbers found."""
+    """The numbers of the findings."""
     return [message.id.removeprefix("durable_state.") for message in found if message.id]

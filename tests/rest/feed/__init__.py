@@ -1,1 +1,1 @@
-"""The feed endpoint, as clients of the protocol meet it."""
+"""Tests of the feed endpoint, as clients of the protocol see it."""

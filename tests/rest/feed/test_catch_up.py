@@ -37,7 +37,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Popular(StatePolicy):
-    """Of the messages, those with more than ten likes; of the rest, nothing."""
+    """Shows the messages with more than ten likes, and nothing else."""
 
     def streams(self, user: Any) -> QuerySet[Stream]:
         """All of them."""
@@ -49,13 +49,13 @@ class Popular(StatePolicy):
 
 
 async def reader(make_user: Any, **query: Any) -> Reader:
-    """One who may see everything."""
+    """A user who may see everything."""
     user = await sync_to_async(make_user)(superuser=True)
     return Reader(await client_of(user), **query)
 
 
 async def test_a_snapshot_in_pages_then_changes(make_user: Any, small_pages: None) -> None:
-    """What is committed while the pages are read is not lost, deletions included; offsets grow."""
+    """Commits while the pages are read are not lost, including deletions; offsets grow."""
     stream = await make()
     await write(stream, {("message", f"m{n}"): message("x") for n in range(8)})
     await write(stream, {("setting", "s"): {"a": 1}})
@@ -78,7 +78,7 @@ async def test_a_snapshot_in_pages_then_changes(make_user: Any, small_pages: Non
 
 
 async def test_now_starts_at_the_end(make_user: Any) -> None:
-    """Nothing, and the offset that HEAD tells too; what comes follows it."""
+    """Nothing, and the same offset as from HEAD; later changes follow it."""
     stream = await make()
     await write(stream, {("message", "a"): message("x")})
     ada = await reader(make_user)
@@ -97,7 +97,7 @@ async def test_now_starts_at_the_end(make_user: Any) -> None:
 async def test_a_switch_is_told_as_its_difference(
     make_user: Any, configure: Callable[..., None], small_pages: None
 ) -> None:
-    """Also one of more rows than are listed: what is gone, then all that is there."""
+    """Even one of more rows than are listed: deletions, then all current rows."""
     configure(FEED_ENTRY_ROWS=2)
     many = [change("message", f"m{n}", text="x") for n in range(9)]
     await sync_to_async(apply)("chat", many)
@@ -143,7 +143,7 @@ async def test_where_the_deleted_are_not_known_the_offset_is_gone(make_user: Any
 async def test_a_restored_database_continues_no_offset_of_its_former_future(
     make_user: Any,
 ) -> None:
-    """Not even one of the revision that it has just now, whose entry was pruned."""
+    """Not even one of the current revision, if its entry was pruned."""
     stream = await make()
     await write(stream, {("message", "a"): message("x")})
     ada = await reader(make_user)
@@ -160,7 +160,9 @@ async def test_a_restored_database_continues_no_offset_of_its_former_future(
 
 
 async def test_what_is_wrong_is_said(make_user: Any) -> None:
-    """400 for offsets and modes, 401 or 403 for nobody, 404 for no stream, 405 for writing."""
+    """400 for offsets and modes, 401 or 403 for anonymous users, 404 for an unknown stream, 405
+    for writing.
+    """
     await make()
     ada = await reader(make_user)
     for query in (
@@ -186,7 +188,7 @@ async def test_what_is_wrong_is_said(make_user: Any) -> None:
 
 
 async def test_caches_keep_it_for_its_reader_alone(make_user: Any) -> None:
-    """An ETag of what is answered and for whom; 304 for who has it; never for another user."""
+    """An ETag for the answer and its user; 304 for whoever has it; never for another user."""
     stream = await make()
     await write(stream, {("message", "a"): message("x")})
     ada = await reader(make_user)
@@ -205,7 +207,7 @@ async def test_caches_keep_it_for_its_reader_alone(make_user: Any) -> None:
 
 
 async def test_a_closed_stream_ends(make_user: Any) -> None:
-    """Once its reader has everything, and the ETag differs."""
+    """Once its reader has everything; the ETag differs."""
     stream = await make()
     await write(stream, {("message", "a"): message("x")})
     ada = await reader(make_user)
@@ -221,7 +223,7 @@ async def test_a_closed_stream_ends(make_user: Any) -> None:
 
 
 async def test_types_and_keys(make_user: Any) -> None:
-    """Only those that were asked for, in snapshot and changes; each transaction all the same."""
+    """Only the requested ones, in snapshot and changes; still each transaction."""
     stream = await make()
     await write(
         stream, {("message", "a"): message("x"), ("message", "b"): message("x")}, txids=["t0"]
@@ -311,7 +313,7 @@ async def test_a_narrowed_reader_is_told_what_leaves_and_nothing_hidden(
 async def test_a_narrowed_reader_is_told_the_difference_of_a_large_switch(
     make_user: Any, configure: Callable[..., None], small_pages: None
 ) -> None:
-    """Also of rows that are still there and are seen no more."""
+    """Including rows that still exist but are no longer visible."""
     configure(POLICY=f"{__name__}.Popular", FEED_ENTRY_ROWS=2)
     rows = [change("message", f"m{n}", text="x", likes=20) for n in range(7)]
     await sync_to_async(apply)("chat", [*rows, change("message", "low", text="x", likes=1)])
@@ -328,7 +330,7 @@ async def test_a_narrowed_reader_is_told_the_difference_of_a_large_switch(
 async def test_of_narrowed_rows_that_were_not_asked_for_the_seen_ones_transactions(
     make_user: Any, configure: Callable[..., None]
 ) -> None:
-    """Across requests, also of a row that has gone."""
+    """Across requests, even of a deleted row."""
     configure(POLICY=f"{__name__}.Popular")
     stream = await make()
     await write(stream, {("message", "in"): message("x", 20), ("message", "out"): message("x", 1)})

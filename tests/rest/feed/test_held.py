@@ -1,4 +1,4 @@
-"""What narrowed readers hold, in each database."""
+"""The rows that narrowed readers hold, in each database."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
 
 def test_keys_are_kept_in_steps(database: str) -> None:
-    """Each adds to the one before, twice the same is one, and only its reader gets them."""
+    """Each adds to the one before, storing one twice keeps one, and only its reader gets them."""
     stream = make_stream(using=database)
     first = held.keep(stream, "ada", {"+message": {"a", "é\u2028"}})
     second = held.keep(stream, "ada", {"+message": {"b"}, "-setting": {"s"}}, first)
@@ -34,7 +34,7 @@ def test_keys_are_kept_in_steps(database: str) -> None:
 
 
 def test_what_nobody_asks_for_goes(database: str, configure: Callable[..., None]) -> None:
-    """With the rest that a seat tidies away; what was asked for, or kept again, stays."""
+    """With the other outdated rows; one that was loaded, or kept again, stays."""
     configure(FEED_KEEP_SECONDS=1000)
     stream = make_stream(using=database)
     keys = [{"+message": {key}} for key in "abc"]
@@ -48,7 +48,7 @@ def test_what_nobody_asks_for_goes(database: str, configure: Callable[..., None]
 
 
 def test_an_entry_and_its_stream_have_the_same_stamp(database: str) -> None:
-    """To the microsecond, as the bell has it too, however the database keeps it."""
+    """To the microsecond, like the bell's, however the database stores it."""
     stream = make_stream(using=database)
     _, payload = commit(stream, {("message", "a"): message("x")})
     stream = Stream.objects.using(database).get()
@@ -59,7 +59,7 @@ def test_an_entry_and_its_stream_have_the_same_stamp(database: str) -> None:
 
 
 def test_a_stamp_is_that_of_what_is_stored_in_an_hour_that_comes_twice(settings: Any) -> None:
-    """Where a project keeps local times."""
+    """In a project with local times."""
     settings.TIME_ZONE = "Europe/Berlin"
     again = datetime(2026, 10, 25, 2, 30, fold=1)
     assert log.stamp_of(again) == log.stamp_of(again.replace(fold=0))

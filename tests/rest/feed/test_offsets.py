@@ -1,4 +1,4 @@
-"""Offsets as text: opaque, short, ordered as they are read, and read back as they were."""
+"""Offsets as text: opaque, short, sorted in reading order, and read back unchanged."""
 
 from __future__ import annotations
 
@@ -62,5 +62,5 @@ def test_a_key_of_usual_length_makes_an_offset_of_usual_length() -> None:
 
 @given(st.text(min_size=1).filter(lambda text: len(text) != 32))
 def test_what_is_held_has_a_name_of_ours(held: str) -> None:
-    """Databases refuse to look for others, as for one with a NUL."""
+    """Databases refuse to search for others, for instance one with a NUL."""
     assert Offset.parse(str(Offset(1, 2, SIGNATURE, None, 0, held))) is None

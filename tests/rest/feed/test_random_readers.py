@@ -1,5 +1,5 @@
-"""Random commits between readers of the feed who filter, pause, and go back to any offset they had:
-each ends with the rows that it may see, and is told of no other.
+"""Random commits between readers of the feed who filter, pause, and go back to any offset they
+had: each ends with the rows that it may see, and learns of no other.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LARGE = 2**60
 
 
 class Bounded(StatePolicy):
-    """Staff see everything, others the messages of at least so many likes."""
+    """Staff see everything, others the messages with at least so many likes."""
 
     least = 10
 
@@ -50,19 +50,19 @@ class Bounded(StatePolicy):
 
 @dataclass
 class Seat:
-    """A reader, what it was at each offset that it had, and what it may see."""
+    """A reader, its state at each offset that it had, and what it may see."""
 
     reader: Reader
     sees: Callable[[Changes], Changes]
-    """What it must end with, of all rows."""
+    """The rows that it must end with."""
     may_see: Callable[[Changes], Changes]
-    """What its user may see, also where it has not asked for that."""
+    """The rows that its user may see, whether or not it asked for them."""
     past: list[tuple[str, Changes]] = field(default_factory=list)
     ever: set[tuple[str, str]] = field(default_factory=set)
-    """All that it was ever allowed to see."""
+    """Everything that it was ever allowed to see."""
 
     async def step(self) -> bool:
-        """Reads one answer; whether it was the last one for now."""
+        """Reads one answer; returns whether it was the last one for now."""
         response = await self.reader.get()
         if response.status_code == 410:
             self.reader.offset, self.reader.state = "-1", {}
@@ -72,7 +72,7 @@ class Seat:
         return "Stream-Up-To-Date" in response
 
     def go_back(self, dice: random.Random) -> None:
-        """Is where it was, as after a crash."""
+        """Returns to an earlier offset and state, as after a crash."""
         self.reader.offset, self.reader.state = deepcopy(dice.choice([("-1", {}), *self.past]))
 
 
@@ -88,7 +88,7 @@ def random_changes(dice: random.Random) -> Changes:
 
 
 def as_sent(state: Changes) -> Changes:
-    """Integers from 2**53 on leave as text."""
+    """Integers from 2**53 on are sent as text."""
     return {name: str(LARGE) if value == LARGE else value for name, value in state.items()}
 
 

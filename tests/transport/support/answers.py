@@ -1,4 +1,4 @@
-"""What a server answers, byte for byte."""
+"""A server's answers, byte for byte."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def control(offset: str, more: str = ', "upToDate": true, "streamCursor": "c"') 
 
 
 def keep(found: list[Batch]) -> Callable[[list[Batch]], bool]:
-    """An `until` that is never satisfied and keeps what was read before an error."""
+    """An `until` that is never satisfied, and keeps what was read before an error."""
 
     def until(batches: list[Batch]) -> bool:
         found.append(batches[-1])

@@ -115,7 +115,7 @@ async def watch(longest: list[float]) -> None:
 
 
 async def read(url: str, seconds: float) -> tuple[int, str]:
-    """How many messages there were before the end, or the error."""
+    """How many messages came before the end, or the error."""
     count, error = 0, ""
     async with open_client(trust_env=False) as client:
         mode: LiveMode | None = "sse" if sys.argv[1].startswith("event") else None
@@ -132,7 +132,7 @@ async def read(url: str, seconds: float) -> tuple[int, str]:
 
 
 async def main() -> None:
-    """Reads the case that the command line names."""
+    """Reads the case named on the command line."""
     with misbehaving() as server:
         server.reply = CASES[sys.argv[1]]()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

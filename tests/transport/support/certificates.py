@@ -14,7 +14,7 @@ __all__ = ["write_certificate"]
 
 
 def write_certificate(folder: Path, host: str, until: datetime) -> Path:
-    """A certificate that vouches for itself, and its key, in one file."""
+    """A self-signed certificate and its key, in one file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     certificate = (

@@ -19,7 +19,7 @@ def _base64url(data: bytes) -> str:
 
 
 class SigningServer:
-    """Publishes the keys in ``published``, and signs with any that it ever had."""
+    """Publishes the keys in ``published``, and signs with any key that it ever had."""
 
     def __init__(self, server: MisbehavingServer) -> None:
         self.url = f"{server.url}/v1/stream"
@@ -35,7 +35,7 @@ class SigningServer:
         return sum(each.path.endswith("/__ds/jwks.json") for each in self._server.asked)
 
     def rotate(self, key_id: str) -> None:
-        """A new key takes the place of all others."""
+        """Replaces all keys with a new one."""
         self.private[key_id] = Ed25519PrivateKey.generate()
         self.published = [key_id]
 

@@ -1,4 +1,4 @@
-"""The websocket's routes as somebody meets them."""
+"""The websocket's routes as one user sees them."""
 
 from __future__ import annotations
 

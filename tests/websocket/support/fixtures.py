@@ -1,4 +1,4 @@
-"""Users, and the application as one of them meets it, for the conftests to load."""
+"""Users, and the application as one of them sees it, for conftests to load."""
 
 from __future__ import annotations
 

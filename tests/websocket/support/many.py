@@ -14,7 +14,7 @@ __all__ = ["ManyStreams"]
 
 
 class ManyStreams(Socket):
-    """`ws/state/`: keeps a state for each subscription, and what else it is told."""
+    """`ws/state/`: keeps a state for each subscription, and everything else it receives."""
 
     def __init__(self, application: Any, **details: Any) -> None:
         super().__init__(application, details.pop("path", "/ws/state/"), **details)
@@ -41,7 +41,7 @@ class ManyStreams(Socket):
         return frame
 
     async def until(self, done: Callable[[ManyStreams], bool]) -> None:
-        """Reads until `done`."""
+        """Reads until `done` returns true."""
         while not done(self):
             await self.read()
 

@@ -1,7 +1,6 @@
-"""An ASGI server of its own for tests:
-`python -m tests.websocket.support.server KIND PORT SQLITE_FILE REDIS_URL PREFIX`.
-
-It shares the database and the Redis with the test process, and nothing else.
+"""A separate ASGI server for tests: `python -m tests.websocket.support.server KIND PORT
+SQLITE_FILE REDIS_URL PREFIX`. It shares the database and the Redis with the test process, and
+nothing else.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""ASGI servers in processes of their own, which ring through the same Redis as the test."""
+"""ASGI servers in separate processes, which ring through the same Redis as the test."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def cookie(user: Any) -> str:
 
 
 async def read_until_revision(socket: ClientConnection, client: Client, revision: int) -> None:
-    """Folds frames until that commit is in, and nothing is missing."""
+    """Folds frames until that commit has arrived, and nothing is missing."""
     while not (client.up_to_date and client.offset.endswith(f".{revision}")):
         client.fold(str(await asyncio.wait_for(socket.recv(), 10)))
 

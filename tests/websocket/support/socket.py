@@ -19,7 +19,7 @@ class Socket(ApplicationCommunicator):
     """One connection to `path`, with the handshake's headers."""
 
     subprotocol: str | None = None
-    """The one that the server chose."""
+    """The subprotocol that the server chose."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Socket(ApplicationCommunicator):
         await self.send_input({"type": "websocket.receive", **frame})
 
     async def close_code(self) -> int:
-        """The code that it is closed with, whatever frames come before."""
+        """The code with which it is closed, whatever frames come before."""
         while (event := await self.receive_output(5))["type"] != "websocket.close":
             pass
         await self.disconnect()

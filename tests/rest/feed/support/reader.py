@@ -1,4 +1,4 @@
-"""A reader of the feed who goes from offset to offset."""
+"""A reader of the feed who continues from offset to offset."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Reader:
         return response
 
     def move(self, offset: str) -> None:
-        """Goes on to the offset."""
+        """Continues from the offset."""
         self.offset = offset
         self.offsets.append(offset)
 
