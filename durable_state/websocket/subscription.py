@@ -8,8 +8,16 @@ import re
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any
 
-from durable_state.feed import Audience, ClientGone, Subscriber, run_for, run_once_for, subscribe
-from durable_state.feed.frames import Frame
+from durable_state.feed import (
+    Audience,
+    ClientGone,
+    StreamRemoved,
+    Subscriber,
+    run_for,
+    run_once_for,
+    subscribe,
+)
+from durable_state.feed.frames import Frame, stream_identity
 from durable_state.models import STREAM_NAME, Stream
 from durable_state.policy import audience_of, followed_stream
 from durable_state.users import identity_of, user_now
@@ -130,8 +138,11 @@ def _why_not(user: Any, name: str) -> int:
 
 
 def _renewed(user: Any, stream: Stream, wanted: Subscribe) -> Audience | None:
-    """The audience as of now."""
+    """The audience as of now. Raises: StreamRemoved, also where the stream has another name."""
     user = user_now(user)
-    if followed_stream(user, stream.name) is None:
+    found = followed_stream(user, stream.name)
+    if found is None and _why_not(user, stream.name) != NO_SUCH_STREAM:
         return None
+    if found is None or stream_identity(found) != stream_identity(stream):
+        raise StreamRemoved(f"There is no stream {stream.name!r} any more.")
     return audience_of(user, stream, wanted.types, wanted.keys)
