@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from typing import Any
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.core.exceptions import PermissionDenied
@@ -13,7 +14,7 @@ from durable_state.feed import ClientGone
 
 from . import heart
 from .caller import Caller, identify
-from .close_codes import NOT_ALLOWED, NOT_SIGNED_IN, code_of
+from .close_codes import FAILED, NOT_ALLOWED, NOT_SIGNED_IN, code_of
 from .origin import is_own_origin
 from .places import TooManyPlaces, leave_place, take_place
 from .subscription import Subscription
@@ -44,6 +45,13 @@ class Connection(AsyncWebsocketConsumer):
         self._places = 0
         self._is_open = False
         self._opening: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serves the socket; however that ends, nothing of it stays."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self.disconnect(FAILED)
 
     # For the heart
 

@@ -15,6 +15,7 @@ from django.test import Client as Browser
 
 from durable_state.feed import renewal
 from durable_state.models import Stream
+from durable_state.websocket import places
 from tests.feed.support.client import Client
 from tests.feed.support.commits import commit, commit_and_ring, make_stream, message, shown
 
@@ -269,6 +270,21 @@ async def test_disconnecting_leaves_nothing_behind(make_user: Any, as_user: Any)
     for socket in sockets:
         await socket.receive_text()
         await socket.disconnect()
+    await asyncio.sleep(0.05)
+    assert asyncio.all_tasks() == before
+
+
+async def test_a_server_that_breaks_off_leaves_nothing_behind(make_user: Any, as_user: Any) -> None:
+    """One that cancels the application, without telling it that the client has left."""
+    await sync_to_async(make_stream)()
+    user = await sync_to_async(make_user)(superuser=True)
+    before = asyncio.all_tasks()
+    socket = await opened(as_user(user), "/ws/state/chat/")
+    await socket.receive_text()
+    assert places._taken
+    socket.future.cancel()
+    await asyncio.wait([socket.future])
+    assert not places._taken
     await asyncio.sleep(0.05)
     assert asyncio.all_tasks() == before
 
