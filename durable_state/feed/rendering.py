@@ -21,6 +21,13 @@ from .showing import shown_value
 __all__ = ["Rendering", "delete_item", "row_item"]
 
 
+UNASKED_KEYS = 10_000
+"""Keys remembered of each narrowed type that the reader did not ask for.
+
+Of a row beyond them, the reader is not told the transaction with which it goes.
+"""
+
+
 class Rendering:
     """Renders entries for one audience, PAGE_ROWS changes at a time."""
 
@@ -41,10 +48,13 @@ class Rendering:
         self.unasked = None
 
     def list_unasked(self) -> dict[str, set[str]]:
-        """The keys the reader may see but did not ask for, listed on first use."""
+        """The keys the reader may see but did not ask for, UNASKED_KEYS of each type at most.
+
+        Listed on first use.
+        """
         if self.unasked is None:
             self.unasked = {
-                name: set(all_keys(sight.mapping, sight.rows))
+                name: set(all_keys(sight.mapping, sight.rows, UNASKED_KEYS))
                 for name, sight in self.audience.known.items()
                 if sight.narrowed and self._is_unasked(name)
             }
@@ -186,6 +196,8 @@ class Rendering:
         if unasked is not None:
             unasked -= changed - now
             unasked |= changed & now
+            while len(unasked) > UNASKED_KEYS:
+                unasked.pop()
         return keys & (before | now)
 
     def _carrier(self, told: Sequence[FeedTxid]) -> Item:

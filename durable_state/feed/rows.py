@@ -126,9 +126,11 @@ def page_of_keys(
     ) == PAGE_ROWS else None
 
 
-def all_keys(mapping: EntityMapping, queryset: models.QuerySet[models.Model]) -> list[str]:
-    """The entity keys of all the rows."""
-    keys = queryset.order_by().values_list(mapping.key.attname, flat=True)
+def all_keys(
+    mapping: EntityMapping, queryset: models.QuerySet[models.Model], limit: int | None = None
+) -> list[str]:
+    """The entity keys of all the rows, or of ``limit`` of them."""
+    keys = queryset.order_by().values_list(mapping.key.attname, flat=True)[:limit]
     return [key_text(mapping.key, key) for key in keys.iterator() if key is not None]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from asgiref.sync import sync_to_async
 
-from durable_state.feed import AccessWithdrawn, Audience, narrowed_group, renewal
+from durable_state.feed import AccessWithdrawn, Audience, narrowed_group, rendering, renewal
 from tests.app.models import Message
 
 from .support.commits import commit_and_ring, make_stream, message
@@ -141,3 +141,29 @@ async def test_a_reader_of_whole_types_goes_on_beside_narrowed_ones() -> None:
         await follower.until_revision(2)
     assert client.state == {("setting", "s"): 2}
     assert client.snapshots == 1
+
+
+async def test_what_was_not_asked_for_is_remembered_within_bounds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many rows it may see, and however many come; it is told what happens to them."""
+    monkeypatch.setattr(rendering, "UNASKED_KEYS", 3)
+    stream = await sync_to_async(make_stream)()
+    await commit_and_ring(stream, {("message", f"m{n}"): message("x", 20) for n in range(10)})
+
+    def settings_alone() -> Audience:
+        messages, settings = popular(stream).sights.values()
+        return Audience.of(stream, [settings], beside=[messages], name="one")
+
+    async with follow(stream, audience=settings_alone) as follower:
+        client = await follower.until_revision(1)
+        (group,) = follower.hub.groups.values()
+        for number in range(20):
+            told = len(client.frames)
+            change = {("message", f"m{number}"): message("y", 20)}
+            revision = await commit_and_ring(stream, change, txids=[f"t{number}"])
+            await follower.until_revision(revision)
+            items = [item for frame in client.frames[told:] for item in frame["items"]]
+            assert [item["headers"]["txid"] for item in items] == [f"t{number}"]
+            assert len(group.rendering.list_unasked()["message"]) <= 3
+    assert client.state == {}
