@@ -14,6 +14,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from channels.layers import InMemoryChannelLayer
 from django.db import connection
+from redis.asyncio import Redis
 
 from durable_state.feed import (
     Hub,
@@ -199,6 +200,37 @@ async def test_a_bell_crosses_redis(
             await commit_and_ring(stream, {("message", "a"): message(str(number))})
             await all_reach(followers, number, await sync_to_async(shown)(stream))
     assert heard == [2, 3, 4, 5, 6]
+
+
+@either_layer
+async def test_a_flushed_redis_costs_one_bell(
+    backend: str,
+    settings: Any,
+    redis_url: str,
+    configure: Callable[..., None],
+    heard: list[int],
+) -> None:
+    """Where the layer keeps its groups in keys, the first commit waits for the next poll, which
+    has the group joined again; where it does not, nothing is lost.
+    """
+    redis_layer(settings, redis_url, backend=backend)
+    configure(FEED_POLL_SECONDS=0.1)
+    stream = await sync_to_async(make_stream)()
+    async with crowd(stream, 1) as followers:
+        await all_reach_start(followers)
+        await joined(followers[0].hub)
+        async with Redis.from_url(redis_url) as redis:
+            prefix = settings.CHANNEL_LAYERS["default"]["CONFIG"]["prefix"]
+            keys = [key async for key in redis.scan_iter(f"{prefix}*")]
+            assert bool(keys) == (backend == CORE)
+            await redis.delete("none", *keys)
+        await commit_and_ring(stream, {("message", "a"): message("x")})
+        await all_reach(followers, 1, {("message", "a"): message("x")})
+        assert heard == ([] if backend == CORE else [1])
+        async with asyncio.timeout(10):
+            while not any(revision > 1 for revision in heard):
+                await commit_and_ring(stream, {})
+                await asyncio.sleep(0.05)
 
 
 async def joined(hub: Hub) -> None:

@@ -16,7 +16,7 @@ START, NOW = "-1", "now"
 
 _TEXT = re.compile(
     r"(?P<revision>[0-9a-f]{16})_(?P<phase>[01])(?P<number>[0-9a-f]{8})"
-    r"_(?P<stamp>[0-9a-f]{1,14})_(?P<signature>[0-9a-f]{16})(?:_(?P<rest>[A-Za-z0-9_-]{1,4000}))?"
+    r"_(?P<stamp>[0-9a-f]{1,14})_(?P<signature>[0-9a-f]{16})(?:_(?P<rest>[A-Za-z0-9_-]{1,8000}))?"
 )
 _HELD = re.compile("(?:[0-9a-f]{32})?")
 

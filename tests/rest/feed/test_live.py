@@ -24,6 +24,7 @@ from rest_framework.request import Request
 from durable_state.feed import subscribe
 from durable_state.models import Status, Stream
 from durable_state.rest.feed import FeedView, live, views
+from durable_state.rest.feed.answers import next_cursor
 from durable_state.rest.feed.caller import name_of
 from durable_state.rest.feed.reading import Reading
 from tests.feed.support.commits import commit, make_stream, message
@@ -170,6 +171,40 @@ def test_events(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     deleted = next(items for name, items in rest if name == "data")
     assert deleted[0]["headers"] == {"operation": "delete"}
     assert rest[-1][1]["streamNextOffset"] > control["streamNextOffset"]
+
+
+def test_events_from_now(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first tells the tail, and nothing of what was before."""
+    monkeypatch.setattr(live, "EVENTS_SECONDS", 0.0)
+    commit(make_stream(), {("message", "a"): message("before")})
+    answer = http.get(FEED, params={"offset": "now", "live": "sse"})
+    ((name, control),) = events_of(answer.iter_lines())
+    assert name == "control"
+    assert (control["streamNextOffset"], control["upToDate"]) == (tail_of(http), True)
+    assert control["streamCursor"].isdigit()
+
+
+@pytest.mark.parametrize("mode", [None, "sse", "long-poll"])
+def test_now_on_a_closed_stream(http: httpx.Client, mode: str | None) -> None:
+    """The end at once, with the last offset."""
+    commit(make_stream(), {("message", "a"): message("before")}, status=Status.CLOSED)
+    tail = tail_of(http)
+    answer = http.get(FEED, params={"offset": "now"} | ({"live": mode} if mode else {}))
+    if mode == "sse":
+        ((_, control),) = events_of(answer.iter_lines())
+        assert control == {"streamNextOffset": tail, "streamClosed": True, "upToDate": True}
+        return
+    assert (answer.status_code, answer.text) == ((204, "") if mode else (200, "[]"))
+    assert answer.headers["Stream-Closed"] == answer.headers["Stream-Up-To-Date"] == "true"
+    assert answer.headers["Stream-Next-Offset"] == tail
+
+
+@pytest.mark.parametrize("given", ["", "x", "0", "1", str(10**12), "9" * 15])
+def test_a_cursor_never_goes_back(given: str) -> None:
+    """It is more than the one that the client sends, also where that is from the future."""
+    cursor = next_cursor(given)
+    assert cursor.isdigit()
+    assert int(cursor) > (int(given) if given.isdigit() else 0)
 
 
 @pytest.mark.parametrize("mode", ["sse", "long-poll"])

@@ -60,6 +60,13 @@ def test_a_key_of_usual_length_makes_an_offset_of_usual_length() -> None:
     assert len(str(Offset(10**9, 1_700_000_000_000_000, SIGNATURE, place, 5, "ab" * 16))) < 256
 
 
+@pytest.mark.parametrize("key", ["k" * 3072, "\u20ac" * 1024, "\x01" * 700])
+def test_an_offset_holds_the_longest_keys(key: str) -> None:
+    """As long as an index of PostgreSQL or MariaDB takes them."""
+    offset = Offset(1, 2, SIGNATURE, Place("message", key), 5, "ab" * 16)
+    assert Offset.parse(str(offset)) == offset
+
+
 @given(st.text(min_size=1).filter(lambda text: len(text) != 32))
 def test_what_is_held_has_a_name_of_ours(held: str) -> None:
     """Databases refuse to search for others, for instance one with a NUL."""
