@@ -231,6 +231,39 @@ def test_a_link_that_died_in_silence_is_found_on_waking(site: Site, page: Page) 
     page.wait_for_function("chat.rows('message').get('awake')?.text === 'again'")
 
 
+def test_a_link_that_died_in_silence_is_found_by_its_heartbeat(site: Site, page: Page) -> None:
+    """Although nothing wakes the page: it has heard nothing for longer than the server said."""
+    page.clock.install()
+    page.goto(url(site, "/public/plain/"))
+    page.evaluate(FOLLOW)
+    page.wait_for_function("chat.status.state === 'open'")
+    site.process.send_signal(signal.SIGSTOP)
+    try:
+        page.clock.run_for(25_000)
+        quiet = page.evaluate("chat.status.state")
+        page.clock.run_for(20_000)
+        page.wait_for_function("states.includes('waiting')")
+    finally:
+        site.process.send_signal(signal.SIGCONT)
+    assert quiet == "open"
+    site.commit(message("beating", "again"))
+    page.wait_for_function("chat.rows('message').get('beating')?.text === 'again'")
+
+
+def test_without_network_the_client_says_so(site: Site, page: Page) -> None:
+    """Within seconds, and not only when a heartbeat is missing; then it continues."""
+    page.goto(url(site, "/public/plain/"))
+    page.evaluate(FOLLOW)
+    page.wait_for_function("chat.status.state === 'open'")
+    page.context.set_offline(True)
+    try:
+        page.wait_for_function("chat.status.state === 'waiting'", timeout=15_000)
+        site.commit(message("offline", "missed"))
+    finally:
+        page.context.set_offline(False)
+    page.wait_for_function("chat.rows('message').get('offline')?.text === 'missed'")
+
+
 def test_a_permission_that_is_taken_away_ends_it(site: Site, page: Page) -> None:
     """Within seconds, for parts and clients; nothing that was shown is removed from the page."""
     page.goto(url(site, "/public/board/"))

@@ -6,11 +6,13 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, Permission, User
+from django.core.management import call_command
 from django.http import HttpRequest, HttpResponse
 from django.template import Context, Template, TemplateSyntaxError
 from django.test import Client, RequestFactory, override_settings
@@ -217,6 +219,23 @@ def test_a_nonce_reaches_the_scripts() -> None:
     """For a content security policy that requires one."""
     page = render('{% live "chat" %}{% endlive %}', csp_nonce="abc")
     assert page.count("<script") == page.count('nonce="abc"') == 2
+
+
+def test_scripts_need_no_other_name_than_a_storage_gives_them(tmp_path: Path) -> None:
+    """Django's storage with hashes in the names does not rewrite imports, and some sites keep
+    only the files with a hash.
+    """
+    storage = {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"}
+    with override_settings(STATIC_ROOT=tmp_path, STORAGES={"staticfiles": storage}):
+        call_command("collectstatic", interactive=False, verbosity=0)
+        page = render('{% live "chat" %}{% endlive %}')
+    named = re.findall(r'"/static/([^"]+[.]js)"', page)
+    assert [each.split(".")[0] for each in named] == [
+        f"durable_state/{name}" for name in ("rendered", "live-parts", "client", "morph")
+    ]
+    for each in named:
+        assert re.search(r"[.][0-9a-f]{12}[.]js$", each)
+        assert not re.search(r"""(from|import)\s*[(]?\s*["'][./]""", (tmp_path / each).read_text())
 
 
 @pytest.mark.parametrize(

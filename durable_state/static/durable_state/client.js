@@ -4,6 +4,8 @@
 // All subscriptions of a page share one socket, even if this module was loaded twice under two
 // addresses. A lost socket is opened again, more and more slowly; each subscription then continues
 // after the last frame that it got. The types are in client.d.ts.
+//
+// One file without imports: storages that name files by their content do not rewrite them.
 
 const PATIENCE = { first: 500, most: 15_000 }; // milliseconds between two attempts to connect
 const ANSWER = 4_000; // milliseconds that a socket has to answer a ping
@@ -102,7 +104,8 @@ class Connection {
     const ending = new AbortController();
     const on = (target, event, react) =>
       target?.addEventListener?.(event, react, { signal: ending.signal });
-    on(window, "online", () => this.wake());
+    // A socket that lost its network says nothing, and may still be right: to this very machine.
+    for (const event of ["online", "offline"]) on(window, event, () => this.wake());
     on(window, "pageshow", ({ persisted }) => persisted && this.wake());
     // Browsers keep no page with an open socket for the way back.
     on(window, "pagehide", () => this.socket && this.drop(1001, "The page was left."));
