@@ -140,7 +140,7 @@ if (!visitor.name) introduce.showModal();
 
 const nameOf = (key) =>
   rows.user.get(key)?.name ?? (key === visitor.key ? visitor.name : "someone");
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 const calendar = new Intl.DateTimeFormat(undefined, {
   weekday: "long",
   day: "numeric",

@@ -104,10 +104,10 @@ function show(way) {
   const { clicked, appended, committed, arrived, drawn } = way;
   if (!committed || !drawn) return;
   const moments = [clicked, appended, committed, arrived, drawn];
-  way.phases = PHASES.map((name, place) => [
-    name,
-    Math.max(0, moments[place + 1] - moments[place]),
-  ]);
+  // A worker may commit an event before its sender has the answer; then the append took no longer.
+  for (let place = PHASES.length - 1; place > 0; place--)
+    moments[place] = Math.min(moments[place], moments[place + 1]);
+  way.phases = PHASES.map((name, place) => [name, moments[place + 1] - moments[place]]);
   const all = [...travelling.values()].filter((each) => each.phases);
   const longest = Math.max(100, ...all.slice(-COMPARED).map((each) => each.drawn - each.clicked));
   for (const each of all) {
@@ -117,7 +117,7 @@ function show(way) {
           "span",
           name,
           { title: `${name}: ${milliseconds.format(lasted)} ms` },
-          lasted > longest / 14 ? milliseconds.format(lasted) : "",
+          (lasted / longest) * each.bar.clientWidth > 30 ? milliseconds.format(lasted) : "",
         );
         part.style.width = `${(100 * lasted) / longest}%`;
         return part;
