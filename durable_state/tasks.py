@@ -1,4 +1,5 @@
-"""The Celery tasks: ``supervise`` in beat, every few seconds, has ``consume`` tasks fill the seats.
+"""The Celery tasks: ``supervise``, in beat every few seconds, keeps the seats filled with
+``consume`` tasks.
 
 Why: decision 47.
 """
@@ -37,22 +38,23 @@ __all__ = ["consume", "supervise", "verify"]
 logger = logging.getLogger("durable_state.tasks")
 
 SUPERVISE_SECONDS = 1.0
-"""Seconds for which one look of this process does."""
+"""Seconds for which one check by this process is enough."""
 TIDY_SECONDS = 60.0
 """Seconds between two prunings of this process."""
 ALONE_SECONDS = 3600
 """Seconds that a task continues after its slice while the broker takes no task for a successor."""
 LIMIT_SECONDS = 300
-"""Seconds that it may take longer than all that, for a batch in hand, before it is killed."""
+"""Seconds that it may take beyond all that, for its current batch, before it is killed."""
 AGAIN_SECONDS = (10.0, 60.0)
-"""Seconds after which it tries again to send one, at first and at most; each try is twice as far
-from the one before, because all streams are opened anew."""
+"""Seconds until it tries again to send one, at first and at most; each wait is twice the one
+before, because all streams are opened anew.
+"""
 
 _supervised: dict[str, float] = {}
 _tidied: dict[str, float] = {}
 
 _ending = EndingFlag()
-"""Raised once the worker is asked to end, of which Celery says nothing to its children."""
+"""Raised once the worker is asked to end, which Celery does not tell its children."""
 
 
 @worker_init.connect
@@ -75,7 +77,7 @@ def _asks_to_end() -> bool:
 
 @worker_ready.connect
 def _check_pool(**kwargs: Any) -> None:
-    """Says at the worker's start what each of its tasks would say."""
+    """Logs at the worker's start what each of its tasks would otherwise say."""
     try:
         check_threads()
     except OperationRefused as refusal:
@@ -83,7 +85,7 @@ def _check_pool(**kwargs: Any) -> None:
 
 
 def _refuse(database: str, refusal: OperationRefused) -> None:
-    """Says why nothing is consumed: in the log, and of each stream that nobody else consumes."""
+    """Says why nothing is consumed: in the log, and in each stream that nobody else consumes."""
     logger.error("%s", refusal)
     runnable(database).order_by().update(
         last_error=refusal.message, action=refusal.action, last_error_at=database_now(database)
@@ -92,19 +94,19 @@ def _refuse(database: str, refusal: OperationRefused) -> None:
 
 @shared_task(name="durable_state.tasks.supervise", ignore_result=True)
 def supervise(database: str = DEFAULT_DB_ALIAS) -> int:
-    """Sends a ``consume`` task for each seat that the streams need and that nobody fills;
-    returns how many it sent.
+    """Sends a ``consume`` task for each seat that the streams need and nobody fills; returns how
+    many it sent.
 
-    Cheap and idempotent: put it in beat every few seconds. A place is kept for each task that is
-    sent; where it is lost, another is sent after ``LEASE_SECONDS``. However many of these have
-    piled up while no worker ran, a process looks once a second.
+    Cheap and idempotent: put it in beat every few seconds. A seat is reserved for each task that is
+    sent; if the task is lost, another is sent after ``LEASE_SECONDS``. However many of these have
+    piled up while no worker ran, a process checks once a second.
     """
     if not _is_time(_supervised, database, SUPERVISE_SECONDS):
         return 0
     if _is_time(_tidied, database, TIDY_SECONDS):
         tidy(database)
     if operations.is_verification_asked(database):
-        # Without the expiry they would pile up while no worker runs.
+        # Otherwise they would pile up while no worker runs.
         expires = get_settings().lease_seconds
         verify.apply_async(args=(database,), expires=expires, **_routing())
     return _fill(database)
@@ -112,10 +114,10 @@ def supervise(database: str = DEFAULT_DB_ALIAS) -> int:
 
 @shared_task(name="durable_state.tasks.consume", ignore_result=True, acks_late=False)
 def consume(database: str = DEFAULT_DB_ALIAS) -> None:
-    """Fills a seat for ``SLICE_SECONDS`` and hands over to a new task,
-    so that no task outlives the broker's patience.
+    """Fills a seat for ``SLICE_SECONDS`` and hands over to a new task, so that no task outlives the
+    broker's visibility timeout.
 
-    Delivered twice, or late, it ends at once where no seat is free.
+    A task that arrives twice, or late, ends at once if no seat is free.
     """
     until = time.monotonic() + get_settings().slice_seconds + ALONE_SECONDS
     seconds = None
@@ -135,7 +137,7 @@ def consume(database: str = DEFAULT_DB_ALIAS) -> None:
                 _fill(database)
             return
         except OperationalError as error:
-            # Also where a long batch has cost the seat: nobody else can be sent for its streams.
+            # Even if a long batch has cost the seat: nobody else can be sent for its streams.
             if _asks_to_end() or time.monotonic() > until:
                 raise
             first, most = AGAIN_SECONDS
@@ -146,7 +148,7 @@ def consume(database: str = DEFAULT_DB_ALIAS) -> None:
 
 @shared_task(name="durable_state.tasks.verify", ignore_result=True, acks_late=False)
 def verify(database: str = DEFAULT_DB_ALIAS) -> None:
-    """Carries out one verification that was asked for, if nobody else has taken it.
+    """Carries out one requested verification, if nobody else has taken it.
 
     Its result is kept; a failure is a result too.
     """
@@ -164,7 +166,7 @@ def _fill(database: str) -> int:
 
 
 def _send(database: str) -> None:
-    # Limits of its own, because the project's may be below the slice.
+    # Separate limits, because the project's may be shorter than the slice.
     limit = int(get_settings().slice_seconds) + ALONE_SECONDS + LIMIT_SECONDS
     consume.apply_async(
         args=(database,),
@@ -180,7 +182,7 @@ def _routing() -> dict[str, Any]:
 
 
 def _is_time(done: dict[str, float], database: str, seconds: float) -> bool:
-    """Whether so many seconds have passed since it was done; it counts as done then."""
+    """Whether so many seconds have passed since it was last done; it then counts as done now."""
     now = time.monotonic()
     if now - done.get(database, -seconds) < seconds:
         return False

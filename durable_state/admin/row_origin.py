@@ -26,7 +26,7 @@ from durable_state.models import (
 from durable_state.policy import readable_values
 from durable_state.registry import EntityMapping
 
-from .live import streams_of_row
+from .page_feeds import streams_of_row
 from .reasons import reason_of
 from .stream_cells import status_pill
 from .stream_verifications import told_progress, told_story

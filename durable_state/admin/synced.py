@@ -23,9 +23,9 @@ from durable_state.feed.showing import read_shown
 from durable_state.models import Stream
 from durable_state.policy import hidden_columns, readable_streams
 
-from .live import Feed, feeds_of_form, feeds_of_list
 from .liveness import liveness
 from .origin_page import OriginAdmin
+from .page_feeds import Feed, feeds_of_form, feeds_of_list
 from .page_texts import page_texts
 from .paging import BoundedChangeList, BoundedPaginator
 from .parents import blank_hidden_parents

@@ -12,7 +12,7 @@ from django.core import checks
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 
-from durable_state.conversion.own import is_computed
+from durable_state.conversion.custom_fields import is_computed
 from durable_state.models import Stream
 from durable_state.registry import EntityMapping
 from durable_state.registry.columns import unique_sets, writable

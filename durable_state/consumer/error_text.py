@@ -15,7 +15,7 @@ import django.db
 from durable_state.conversion import printable
 from durable_state.databases.faults import sqlstate
 from durable_state.errors import DurableStateError
-from durable_state.transport.sent import mask_sent
+from durable_state.transport.sent_secrets import mask_sent
 
 __all__ = ["ErrorText", "describe_error", "full_stop"]
 

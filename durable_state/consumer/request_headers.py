@@ -11,7 +11,7 @@ from durable_state.conf import get_settings
 from durable_state.errors import ConfigurationError, Unavailable
 from durable_state.models import Stream
 from durable_state.protocol.masking import mask_likely
-from durable_state.transport.sent import mask_sent
+from durable_state.transport.sent_secrets import mask_sent
 
 from .hung_calls import ProjectCallHangs
 from .project_calls import ProjectCalls, StillRunning

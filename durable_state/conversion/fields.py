@@ -11,12 +11,12 @@ import msgspec
 from django.db import models
 
 from durable_state.conversion.charsets import character_set, misfit
-from durable_state.conversion.own import is_computed
+from durable_state.conversion.custom_fields import is_computed
 
 from . import numbers, texts, times
+from .custom_fields import own_converter
 from .documents import DOCUMENT, JsonNull, document, same_document
 from .limits import KEY_BYTES, Limits, limits
-from .own import own_converter
 from .postgres import part_by_part
 from .refusal import Refused, shown
 

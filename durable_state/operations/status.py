@@ -20,7 +20,7 @@ from durable_state.registry import registry
 from .account import stream_account
 from .bounded_counts import COUNTED, letters_up_to, parked_up_to
 from .case import Case, Shown
-from .coverage import misfits
+from .misfits import misfits
 from .progress import headway
 from .report import StreamReport
 from .verdict import judge

@@ -18,7 +18,7 @@ from durable_state.models import Generation, Stream
 from durable_state.registry import registry
 
 from .account import Account, listed_types, stream_account
-from .coverage import misfits
+from .misfits import misfits
 from .removal import owned_rows
 from .scratch import ScratchFold
 from .story import Story

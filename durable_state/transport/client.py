@@ -29,7 +29,7 @@ from durable_state.protocol.masking import mask, secrets_in_headers, secrets_in_
 from .body import ACCEPTED_CODINGS, read_beginning
 from .connections import Connections
 from .environment import EnvironmentFault, find_fault
-from .sent import mask_error, remember
+from .sent_secrets import mask_error, remember
 
 __all__ = ["AskHeaders", "exchange", "open_client", "said"]
 

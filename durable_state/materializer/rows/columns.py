@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import models
 
-from durable_state.conversion.own import is_computed
+from durable_state.conversion.custom_fields import is_computed
 from durable_state.databases import Columns, Database
 
 from ..plan import TypePlan
