@@ -48,7 +48,8 @@ def main(port: int) -> None:
     from django.core.management import call_command
 
     call_command("migrate", run_syncdb=True, verbosity=0)
-    User.objects.create_superuser("admin", "", "admin")
+    if not User.objects.exists():
+        User.objects.create_superuser("admin", "", "admin")
     threading.Thread(target=materialize, daemon=True).start()
     uvicorn.run(application(), port=port, log_level="warning")
 

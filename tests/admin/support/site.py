@@ -68,10 +68,10 @@ class Site:
 
 @contextmanager
 def serving_admin(
-    scratch: Path, settings: str = "tests.admin.support.live_settings"
+    scratch: Path, settings: str = "tests.admin.support.live_settings", port: int = 0
 ) -> Iterator[Site]:
-    """Serves until the block ends."""
-    port = free_port()
+    """Serves until the block ends; at ``port``, if one is given."""
+    port = port or free_port()
     environment = os.environ | {"SCRATCH": str(scratch), "DJANGO_SETTINGS_MODULE": settings}
     with subprocess.Popen(
         [sys.executable, "-m", "tests.admin.support.serve", str(port)],
