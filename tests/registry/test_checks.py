@@ -231,6 +231,14 @@ def test_mistake_has_its_number(number: str, attributes: dict[str, Any], words: 
     assert set(ids(found)) <= {number, "E011", "E005"}
 
 
+@pytest.mark.parametrize("attributes", [attributes for _, attributes, _ in WRONG])
+def test_no_mistake_stops_the_checks_of_a_database(attributes: dict[str, Any]) -> None:
+    """They pass over what the checks of mappings report."""
+    registry = Registry()
+    registry.add("type", mapping(**attributes))
+    check_database(registry, ["default"])
+
+
 def test_a_misspelt_column_is_one_mistake() -> None:
     """It does not also report that nothing is written to the intended column."""
     wrong: list[dict[str, Any]] = [
