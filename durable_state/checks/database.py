@@ -57,9 +57,10 @@ def check_database(registry: Registry, aliases: Sequence[str]) -> list[checks.Ch
 
 def _has_table(mapping: EntityMapping, alias: str) -> bool:
     model = getattr(mapping, "model", None)
-    is_model = isinstance(model, type) and issubclass(model, models.Model)
-    if not is_model or model is models.Model or model._meta.abstract:
+    if not (isinstance(model, type) and issubclass(model, models.Model)):
         return False  # E001 says so
+    if model is models.Model or model._meta.abstract:
+        return False
     return router.allow_migrate_model(alias, model)
 
 

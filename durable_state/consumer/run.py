@@ -80,7 +80,10 @@ def _check_outcome(stream: Stream) -> None:
         if progress is not None and progress.status in _STOPPED:
             # With the detail: whoever runs this has access to the tables anyway.
             why = f"{progress.last_error} {progress.last_error_detail}".strip()
-            raise OperationRefused(f"{what} {_STOPPED[progress.status]}: {why}", progress.action)
+            action = progress.action
+            if progress.status == Status.HALTED and "resume" not in action:
+                action = f"{action} Then: durable_state resume {stream.name}".strip()
+            raise OperationRefused(f"{what} {_STOPPED[progress.status]}: {why}", action)
 
 
 def run_all(using: str, watcher: Watcher = NOBODY) -> None:

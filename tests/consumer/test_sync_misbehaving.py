@@ -277,3 +277,23 @@ def test_verify_goes_on_after_failures(
     server.reply = lambda asked: Reply(503)
     with pytest.raises(Unavailable, match=r"answered 503\. Try again later\."):
         operations.verify(stream)
+
+
+def test_sync_of_a_halted_stream_says_how_it_continues(
+    misbehaving_server: MisbehavingServer, add_stream: Add
+) -> None:
+    """It asks nothing again, even if the cause is gone by now."""
+    server = misbehaving_server
+    stream = add_stream(server.url + "/s", live="long-poll")
+    server.reply = lambda asked: Reply(400)
+    with pytest.raises(OperationRefused, match=r"Then: durable_state resume c0$"):
+        sync(stream, until_up_to_date=True)
+
+    server.asked.clear()
+    server.reply = good()
+    with pytest.raises(OperationRefused, match=r"answered 400.*durable_state resume c0$"):
+        sync(stream, until_up_to_date=True)
+    assert not server.asked
+    operations.resume(stream, actor="test")
+    sync(stream, until_up_to_date=True)
+    check(stream, ITEMS)
