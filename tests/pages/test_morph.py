@@ -200,6 +200,31 @@ STAYS = {
         """,
         ["d", "b"],
     ),
+    "what is typed and ticked, with its own row, although all rows have changed": (
+        """
+        const row = (value, n) => `<li>${n} <input name=note-${value}></li><label>${n}
+          <input type=checkbox id=${n}-${value} name=c value=${value}></label>`;
+        const rows = (values, n) => [...values].map((value) => row(value, n)).join("");
+        show(rows("123", 1));
+        find("[name=note-2]").value = "for 2";
+        find("[value='2']").checked = true;
+        go(rows("0123", 2));
+        return [...main.querySelectorAll("[name^=note]")].map(({ name, value }) => name + value)
+          .concat(find(":checked").value);
+        """,
+        ["note-0", "note-1", "note-2for 2", "note-3", "2"],
+    ),
+    "a choice, although the ids of the choices are numbered anew": (
+        """
+        const choices = (values) => [...values].map((value, place) => `<div><label for=id_${place}>
+          <input type=checkbox id=id_${place} name=c value=${value}> ${value}</label></div>`);
+        show(choices("abc").join(""));
+        find("[value=b]").checked = true;
+        go(choices("0abc").join(""));
+        return [...main.querySelectorAll(":checked")].map(({ id, value }) => [id, value]);
+        """,
+        [["id_2", "b"]],
+    ),
     "the caret, where the server changes the text": (
         """
         const fields = (n) => `<textarea>text ${n}</textarea><input value="value ${n}">`;

@@ -3,7 +3,7 @@
 // Three versions are compared: what the server rendered before, what it renders now, and what is on
 // the page. Only what differs between the first two is changed in the third. So what a person has
 // typed, opened, scrolled to or focused stays, and so does what other scripts have done. Elements
-// are recognized by `data-key` or `id`, the others by their content and order.
+// are recognized by `data-key` or `id`, the others by their content, their fields and their order.
 
 /**
  * What the server rendered for each node on the page: an inert copy. Shared with rendered.js, which
@@ -299,15 +299,27 @@ function move(parent, node, next) {
   else parent.insertBefore(node, next);
 }
 
-const keyOf = (node) =>
-  node.nodeType === Node.ELEMENT_NODE ? (node.getAttribute("data-key") ?? (node.id || null)) : null;
+const isChoice = (node) => node.localName === "input" && ["checkbox", "radio"].includes(node.type);
+const keyOf = (node) => {
+  if (node.nodeType !== Node.ELEMENT_NODE) return null;
+  // Django numbers the ids of choices; which choice it is, its value says.
+  return node.getAttribute("data-key") ?? ((!isChoice(node) && node.id) || null);
+};
 const keyedNameOf = (node) => `${node.nodeName}/${keyOf(node)}`;
-const kindOf = (node) => `${node.nodeName}/${node.type ?? ""}/${node.name ?? ""}`;
+const kindOf = (node) => {
+  const name = isChoice(node) ? `${node.name || node.id}=${node.value}` : (node.name ?? "");
+  return `${node.nodeName}/${node.type ?? ""}/${name}`;
+};
+const fieldsOf = (node) =>
+  [...(node.querySelectorAll?.("input:not([type=hidden]), select, textarea") ?? [])]
+    .map(kindOf)
+    .join() || null;
 const contentOf = (node) =>
   node.nodeType === Node.ELEMENT_NODE ? node.outerHTML : `${node.nodeName}/${node.nodeValue}`;
 
-// Which node on the page becomes which wanted one: by key, then by equal content, then in order
-// among nodes of the same kind.
+// Which node on the page becomes which wanted one: by key, then by equal content, then by the fields
+// inside (what was typed for one row may not become another's), then in order among nodes of the
+// same kind.
 function match(old, wanted) {
   const pairs = new Map();
   const taken = new Set();
@@ -330,6 +342,7 @@ function match(old, wanted) {
   const unkeyed = (nameOf) => (node) => (keyOf(node) === null ? nameOf(node) : null);
   pass((node) => (keyOf(node) === null ? null : keyedNameOf(node)));
   pass(unkeyed(contentOf));
+  pass(unkeyed(fieldsOf));
   pass(unkeyed(kindOf));
   return pairs;
 }
