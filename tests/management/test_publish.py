@@ -44,6 +44,19 @@ def test_what_is_published_becomes_rows(rakaia_server: StreamServer) -> None:
     assert Message.objects.get().text == "two"
 
 
+def test_a_mistyped_type_is_pointed_out(rakaia_server: StreamServer) -> None:
+    """It is appended all the same: it may be another project's."""
+    run("add", "chat", rakaia_server.stream("chat"), "--no-probe")
+    warned = io.StringIO()
+    said = run("publish", "chat", "mesage", "1", "{}", "--create", stderr=warned)
+    assert said == "Appended to chat: upsert mesage 1.\n"
+    assert warned.getvalue().startswith('No mapping serves the type "mesage" in chat')
+    assert "message" in warned.getvalue()
+    silent = io.StringIO()
+    run("publish", "chat", "message", "1", '{"text": "one"}', stderr=silent)
+    assert not silent.getvalue()
+
+
 def test_what_cannot_be_published(rakaia_server: StreamServer) -> None:
     """A value that is not JSON, no value, a missing stream, a URL that is not allowed."""
     run("add", "chat", rakaia_server.stream("missing"), "--no-probe")

@@ -11,9 +11,14 @@ from django.core.management.base import BaseCommand, CommandError
 from durable_state import operations
 from durable_state.errors import StreamNotFound
 from durable_state.management.table import one_line
+from durable_state.models import Stream
 from durable_state.protocol import ABSENT, Operation
+from durable_state.registry import registry
 
 __all__ = ["define"]
+
+NAMED_TYPES = 10
+"""How many mapped types are named to whoever has mistyped one."""
 
 
 def define(verb: Any) -> None:
@@ -62,6 +67,16 @@ def publish(command: BaseCommand, options: dict[str, Any]) -> None:
         raise CommandError(f"{error.message} To create the stream, pass --create.") from error
     told = one_line(f"{options['type']} {options['key']}")
     command.stdout.write(f"Appended to {stream.name}: {operation} {told}.")
+    if registry.find(options["type"], stream.name) is None:
+        command.stderr.write(command.style.WARNING(_unmapped(options["type"], stream)))
+
+
+def _unmapped(entity_type: str, stream: Stream) -> str:
+    mapped = sorted(mapping.entity_type for mapping in registry.for_stream(stream.name))
+    return one_line(
+        f'No mapping serves the type "{entity_type}" in {stream.name}, so it will not become a row.'
+        f" Mapped: {', '.join(mapped[:NAMED_TYPES]) or 'none'}."
+    )
 
 
 def _refuse(constant: str) -> None:
