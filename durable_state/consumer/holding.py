@@ -150,7 +150,8 @@ class Holding:
         if not self._refused or now < self._silent_until:
             return
         logger.warning(
-            "%s: messages refused: %s, up to message %s: durable_state dead-letters list %s",
+            "%s: messages refused: %s, up to message %s:"
+            " manage.py durable_state dead-letters list %s",
             stream.name,
             self._refused,
             stream.ordinal,

@@ -66,7 +66,7 @@ def _check_outcome(stream: Stream) -> None:
     if stream.paused:
         raise OperationRefused(
             f"The stream {stream.name!r} is paused.",
-            f"Continue with: durable_state resume {stream.name}",
+            f"Continue with: manage.py durable_state resume {stream.name}",
         )
 
     if is_left_to_others(stream.using, stream.pk):

@@ -124,5 +124,5 @@ def _counters(
 def _mapped_otherwise(stream: Stream, entity_type: str) -> StreamHalted:
     return StreamHalted(
         f"{stream.name}: the mapping of the type {entity_type} has changed since its reset began.",
-        f"Start again: durable_state reset {stream.name} --type {entity_type}",
+        f"Start again: manage.py durable_state reset {stream.name} --type {entity_type}",
     )

@@ -89,14 +89,14 @@ class Reporter:
             more = ", ..." if len(news) > NAMED_TYPES else ""
             self.warn(
                 f"{name}: no mapping for the type {listed}{more}; such messages are skipped:"
-                f" durable_state status {name}"
+                f" manage.py durable_state status {name}"
             )
         passed_over += outcome.passed_over
 
         if outcome.dead_letters:
             self.warn(
                 f"{name}: {counted(outcome.dead_letters, 'message')} refused,"
-                f" up to message {stream.ordinal:,}: durable_state dead-letters {name}"
+                f" up to message {stream.ordinal:,}: manage.py durable_state dead-letters {name}"
             )
 
     def progressed(self, progress: Progress) -> None:

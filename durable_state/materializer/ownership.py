@@ -44,7 +44,7 @@ class Ownership:
             raise TableNotOwned(
                 f"{label} holds rows already, and the stream {name!r} would treat them as its own.",
                 "Give the mapping a stream_field, empty the table, or take the rows over:"
-                f" durable_state add {name} URL --adopt.",
+                f" manage.py durable_state add {name} URL --adopt.",
             )
 
         # From now on it is this stream's. Another that claims it now violates the constraint.

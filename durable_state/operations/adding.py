@@ -56,7 +56,7 @@ def add(
         raise OperationRefused(
             f"There already is a stream {name!r}.",
             "Choose another name. To read that stream from another URL:"
-            f" durable_state edit {name} --url URL",
+            f" manage.py durable_state edit {name} --url URL",
         ) from error
     return stream
 
@@ -152,7 +152,7 @@ def adopt(stream: Stream, *, actor: str) -> None:
         if not _own_tables(current):
             raise OperationRefused(
                 f"All tables of the stream {current.name!r} are its own already.",
-                f"If it has stopped: durable_state resume {current.name}",
+                f"If it has stopped: manage.py durable_state resume {current.name}",
             )
         if current.ordinal == 0 and current.rebuild_id is None:
             _stage_first_fold(current)
@@ -185,8 +185,9 @@ def _own_tables(stream: Stream) -> bool:
         if owner.pk != stream.pk:
             raise OperationRefused(
                 f"The table of {label} belongs to the stream {owner.name!r}.",
-                f"Remove that stream first (durable_state remove {owner.name} --keep-rows), or "
-                "give the mapping a stream_field.",
+                "Remove that stream first:"
+                f" manage.py durable_state remove {owner.name} --keep-rows."
+                " Or give the mapping a stream_field.",
             )
 
     new = sorted(labels - known.keys())

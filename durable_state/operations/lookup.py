@@ -58,5 +58,5 @@ def find_stream(name: str, using: str = "default") -> Stream:
     elif names:
         action = f"There are: {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}."
     else:
-        action = "There are none yet; add one: durable_state add NAME URL."
+        action = "There are none yet; add one: manage.py durable_state add NAME URL."
     raise OperationRefused(f"There is no stream {name!r} in the database {using!r}.", action)

@@ -83,7 +83,7 @@ def _detach(mapping: EntityMapping, rows: models.QuerySet[models.Model], stream:
         raise OperationRefused(
             f"The rows of {mapping.model._meta.label} cannot be kept: {field.name} says whose "
             "they are, and may not be NULL.",
-            f"Remove the stream with its rows, pause it instead (durable_state pause "
+            f"Remove the stream with its rows, pause it instead (manage.py durable_state pause "
             f"{stream.name}), or make {field.name} nullable.",
         )
     rows.update(**{field.name: None})

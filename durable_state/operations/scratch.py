@@ -116,5 +116,5 @@ class ScratchFold:
             f"The stream at {self._stream.name!r} holds {self.ordinal} messages,"
             f" fewer than the {self._stream.ordinal} that were read.",
             "It was created again, or its beginning was dropped:"
-            f" durable_state reset {self._stream.name}",
+            f" manage.py durable_state reset {self._stream.name}",
         )

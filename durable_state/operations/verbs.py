@@ -58,7 +58,7 @@ def resume(stream: Stream, *, actor: str) -> None:
             raise OperationRefused(
                 f"The stream {current.name!r} cannot continue from where it was:"
                 f" {decisive.last_error}",
-                f"Replay it: durable_state reset {current.name}",
+                f"Replay it: manage.py durable_state reset {current.name}",
             )
 
         folds = [each for each in (current, replay) if each is not None]
@@ -108,13 +108,13 @@ def _require_alone(verb: Intended, entity_type: str) -> None:
     if verb.stream.status == Status.NEEDS_RESET:
         raise OperationRefused(
             f"The stream {name!r} cannot continue from where it was: {verb.stream.last_error}",
-            f"Replay all of it: durable_state reset {name}",
+            f"Replay all of it: manage.py durable_state reset {name}",
         )
     if replay is not None and replay.entity_type != entity_type:
         what = f"the type {replay.entity_type}" if replay.entity_type else "the whole stream"
         raise OperationRefused(
             f"A reset of {what} is under way for {name!r}.",
-            f"Wait until it ends, or cancel it: durable_state reset {name} --cancel",
+            f"Wait until it ends, or cancel it: manage.py durable_state reset {name} --cancel",
         )
 
 

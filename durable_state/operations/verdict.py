@@ -59,7 +59,7 @@ def judge(case: Case) -> Verdict:
 def _is_paused(case: Case) -> Verdict | None:
     if not case.stream.paused:
         return None
-    action = f"durable_state resume {case.stream.name}"
+    action = f"manage.py durable_state resume {case.stream.name}"
     why = "; ".join(filter(None, [_is_dropped_unread(case), _expires(case)]))
     left = case.seconds_to_live
     is_urgent = left is not None and left < URGENT * (case.stream.ttl_seconds or 0)
@@ -96,11 +96,11 @@ def _has_stopped(case: Case) -> Verdict | None:
     if decisive.status == Status.HALTED:
         why = _("halted")
         action = _("Remove the cause, then: %(command)s") % {
-            "command": f"durable_state resume {name}"
+            "command": f"manage.py durable_state resume {name}"
         }
     elif decisive.status == Status.NEEDS_RESET:
         why = _("the server no longer has what comes next")
-        action = f"durable_state reset {name}"
+        action = f"manage.py durable_state reset {name}"
     else:
         return None
 
@@ -171,7 +171,7 @@ def _needs_reset(case: Case) -> Verdict | None:
         Status.NEEDS_RESET,
         stuck=True,
         why=_("needs a reset: %(types)s") % {"types": listed},
-        action=f"durable_state reset {case.stream.name}{of_type}",
+        action=f"manage.py durable_state reset {case.stream.name}{of_type}",
     )
 
 
@@ -214,7 +214,7 @@ def _maps_nothing(case: Case) -> Verdict | None:
         return None
 
     mapped = ", ".join(f'"{each.entity_type}"' for each in registry.for_stream(name))
-    known = {"mapped": mapped or _("none"), "command": f"durable_state reset {name}"}
+    known = {"mapped": mapped or _("none"), "command": f"manage.py durable_state reset {name}"}
     unmapped = _("nothing of it is mapped: %(account)s") % {"account": account}
     return Verdict(
         Shown.UNMAPPED,

@@ -132,7 +132,10 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return max((when - datetime.now(UTC)).total_seconds(), 0.0)
 
 
-_MOVED = "If the stream has moved there, change its URL in the admin, or with durable_state edit."
+_MOVED = (
+    "If the stream has moved there, change its URL in the admin,"
+    " or with manage.py durable_state edit."
+)
 
 
 def _without_request(url: str) -> str:

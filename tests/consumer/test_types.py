@@ -60,7 +60,7 @@ def test_a_type_that_is_registered_later(reference_server: StreamServer, add_str
     registry.add("ghost", GhostMapping)
     report = operations.report(stream)
     assert (report.status, report.stuck) == ("needs-reset", True)
-    assert report.action == f"durable_state reset {stream.name} --type ghost"
+    assert report.action == f"manage.py durable_state reset {stream.name} --type ghost"
     remote.append([insert("ghost", "c", {"body": "3"}), insert("message", "m", {"text": "ho"})])
     sync(stream, until_up_to_date=True)
     assert not models.File.objects.exists()

@@ -79,7 +79,7 @@ def test_run_looks_at_few_streams_first(said: StringIO) -> None:
     assert [line.split(":")[0] for line in lines[1 : NAMED_STREAMS + 1]] == [
         f"s{number:03}" for number in range(0, 2 * NAMED_STREAMS, 2)
     ]
-    assert lines[NAMED_STREAMS + 1 :] == ["and 5 more: durable_state status"]
+    assert lines[NAMED_STREAMS + 1 :] == ["and 5 more: manage.py durable_state status"]
 
 
 @pytest.mark.django_db

@@ -127,7 +127,10 @@ def test_a_type_that_came_before_its_mapping_needs_a_reset() -> None:
     apply("s", tasks(12))
     map_only(task=TaskMapping)
     found = report()
-    assert (found.status, found.action) == ("needs-reset", "durable_state reset s --type task")
+    assert (found.status, found.action) == (
+        "needs-reset",
+        "manage.py durable_state reset s --type task",
+    )
     assert "12 from before their type was mapped (task 12)" in str(found.account)
 
 

@@ -194,7 +194,7 @@ def test_a_type_that_was_registered_later_needs_a_reset() -> None:
     assert (report.status, report.stuck, report.action) == (
         "needs-reset",
         True,
-        "durable_state reset chat --type message",
+        "manage.py durable_state reset chat --type message",
     )
 
 

@@ -60,7 +60,8 @@ def test_the_new_url_is_recommended(url: str, location: str, target: str) -> Non
     error = redirected(location, url)
     assert error.message.endswith(f" It redirects to {target}.")
     assert error.action == (
-        "If the stream has moved there, change its URL in the admin, or with durable_state edit."
+        "If the stream has moved there, change its URL in the admin,"
+        " or with manage.py durable_state edit."
     )
     assert "passwd" not in str(error)
 

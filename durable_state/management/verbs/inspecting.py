@@ -63,7 +63,9 @@ def status(command: BaseCommand, options: dict[str, Any]) -> None:
     if options["json"]:
         command.stdout.write(json.dumps([each.to_json() for each in found], indent=2))
     elif not found:
-        command.stdout.write("There are no streams yet; add one: durable_state add NAME URL")
+        command.stdout.write(
+            "There are no streams yet; add one: manage.py durable_state add NAME URL"
+        )
     else:
         _write_table(command, found)
     stuck = [each for each in found if each.stuck]
@@ -146,7 +148,8 @@ def verify(command: BaseCommand, options: dict[str, Any]) -> None:
         _write_result(command, result, is_story=options["key"] is not None)
     if not result.equal:
         raise CommandError(
-            f"The rows of {stream.name} differ from its stream: durable_state reset {stream.name}",
+            f"The rows of {stream.name} differ from its stream:"
+            f" manage.py durable_state reset {stream.name}",
             returncode=1,
         )
 

@@ -68,7 +68,7 @@ def _chosen(options: dict[str, Any]) -> QuerySet[DeadLetter]:
         if not letters.exists():
             raise CommandError(
                 f"There is no dead letter {options['id']}{_of(options)}."
-                " List them: durable_state dead-letters list",
+                " List them: manage.py durable_state dead-letters list",
                 returncode=2,
             )
     return letters
@@ -111,7 +111,8 @@ def _retry(command: BaseCommand, letters: QuerySet[DeadLetter], options: dict[st
     )
     if refused:
         raise CommandError(
-            f"Still refused: {refused}. durable_state dead-letters list says why.", returncode=1
+            f"Still refused: {refused}. manage.py durable_state dead-letters list says why.",
+            returncode=1,
         )
 
 

@@ -111,7 +111,7 @@ def _list_streams(command: BaseCommand, using: str) -> None:
         f"Consuming {counted(count, 'stream')}. Ctrl-C stops after the current batches."
     )
     if not count:
-        command.stdout.write("Waiting for one: durable_state add NAME URL")
+        command.stdout.write("Waiting for one: manage.py durable_state add NAME URL")
 
     is_told = Q(paused=True) | Q(status__in=[*_AT_REST, *FAILING])
     for which in (streams.filter(is_told), streams.filter(~is_told, lease__seat__isnull=False)):
@@ -121,7 +121,7 @@ def _list_streams(command: BaseCommand, using: str) -> None:
         for each in named:
             _describe(command, each)
         if (more := which.count() - NAMED_STREAMS) > 0:
-            command.stdout.write(f"and {more:,} more: durable_state status")
+            command.stdout.write(f"and {more:,} more: manage.py durable_state status")
     command.stdout.flush()
 
 

@@ -137,7 +137,7 @@ def _existing(options: dict[str, Any]) -> Stream | None:
     if stream is not None and stream.url != options["url"]:
         raise CommandError(
             f"There already is a stream {stream.name!r}, at {mask_query(stream.url)}. To read it "
-            f"from elsewhere: durable_state edit {stream.name} --url URL"
+            f"from elsewhere: manage.py durable_state edit {stream.name} --url URL"
         )
     return stream
 
@@ -160,7 +160,7 @@ def subscribe(command: BaseCommand, options: dict[str, Any]) -> None:
     if not stream.has_doorbell:
         raise CommandError(
             f"The stream {stream.name!r} is live by {stream.get_live_display()}. For a doorbell: "
-            f"durable_state edit {stream.name} --live webhook"
+            f"manage.py durable_state edit {stream.name} --live webhook"
         )
     finding = operations.ring_for(stream)
     if not finding.good:
