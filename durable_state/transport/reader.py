@@ -21,6 +21,7 @@ from durable_state.errors import (
 )
 from durable_state.protocol import Position, mask_query
 
+from .backoff import delay
 from .batches import MESSAGE_BYTES, Batch, BatchLimits
 from .body import open_body
 from .checkpoint import Checkpoint
@@ -106,27 +107,43 @@ class Rereader:
         )
 
     async def _perform(self, check: Recognition, pace: float | None) -> None:
-        brought_at = time.monotonic()
+        """Carries out the check. A failed request is made again, unless the one before failed too:
+        what was compared so far need not be read anew.
+        """
+        brought_at, has_moved = time.monotonic(), False
         while request := check.next_request():
             await asyncio.sleep(request.pause)
-            began, taken = time.monotonic(), 0
-            async with self.ask(request) as response:
-                check.begin(response.status_code, response.headers, await said(response))
-                if check.settled:
-                    return
-                async with open_body(response) as body:
-                    while (data := await body.read(self._stuck_seconds)) is not None:
-                        if check.feed(data):
-                            break
-                        taken += len(data)
-                        due = began + (taken / pace if pace else 0.0)
-                        await asyncio.sleep(max(0.0, due - time.monotonic()))
-                        self._limit_time(max(began, due))
-                    else:
-                        check.end()
+            try:
+                await self._compare(check, request, pace)
+            except Unavailable as error:
+                if not has_moved or error.retry_after or isinstance(error, Stalled):
+                    raise
+                has_moved = False
+                check.drop_answer()
+                await asyncio.sleep(delay(1))
+                continue
+            has_moved = True
             if not check.is_empty:
                 brought_at = time.monotonic()
             self._limit_time(brought_at)
+
+    async def _compare(self, check: Recognition, request: Request, pace: float | None) -> None:
+        """Compares one answer."""
+        began, taken = time.monotonic(), 0
+        async with self.ask(request) as response:
+            check.begin(response.status_code, response.headers, await said(response))
+            if check.settled:
+                return
+            async with open_body(response) as body:
+                while (data := await body.read(self._stuck_seconds)) is not None:
+                    if check.feed(data):
+                        break
+                    taken += len(data)
+                    due = began + (taken / pace if pace else 0.0)
+                    await asyncio.sleep(max(0.0, due - time.monotonic()))
+                    self._limit_time(max(began, due))
+                else:
+                    check.end()
 
     def _limit_time(self, since: float) -> None:
         seconds = time.monotonic() - since

@@ -57,6 +57,7 @@ class Recognition:
             self._recent = deque(maxlen=RECENT)
         self._fingerprint = mark.fingerprint
         self._answer: Answer | None = None
+        self._before_answer = self._state()
         self._brought = False  # whether the present answer brought a message
         self._empty_answers = 0  # in a row, each leading on to the next
         self._message_bytes = message_bytes
@@ -103,6 +104,7 @@ class Recognition:
 
     def begin(self, status: int, headers: Mapping[str, str], detail: str = "") -> None:
         """Reads the head of the answer. Raises: TransportError."""
+        self._before_answer = self._state()
         self._brought = False
         self._splitter = ArraySplitter(self._message_bytes)
         try:
@@ -150,6 +152,16 @@ class Recognition:
             raise recreated(self._url)
         self._offset = answer.next_offset
         self._empty_answers = 0 if self._brought else self._empty_answers + 1
+
+    def drop_answer(self) -> None:
+        """Forgets an answer that broke off, so that the same request can be made again."""
+        self._left, self._follows, self._fingerprint, recent = self._before_answer
+        self._recent = None if recent is None else deque(recent, RECENT)
+
+    def _state(self) -> tuple[int, bool, str, tuple[str, ...] | None]:
+        """What is known after the last complete answer."""
+        recent = None if self._recent is None else tuple(self._recent)
+        return self._left, self._follows, self._fingerprint, recent
 
     def _compare_tail(self, answer: Answer) -> None:
         """Everything that was read before is there. Is there more, which the server withheld?"""

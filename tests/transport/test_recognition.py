@@ -11,6 +11,7 @@ import shutil
 import time
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -334,6 +335,51 @@ async def test_messages_behind_a_long_answer_are_looked_at_before_more_are_taken
     with pytest.raises(StreamRecreated):
         await read(client, misbehaving_server.url, last.position, checkpoint=last.checkpoint)
     assert misbehaving_server.bytes_sent - before < 1_000
+
+
+@pytest.mark.parametrize("page", [1, 7])
+async def test_what_was_compared_outlasts_failures(
+    client: httpx.AsyncClient, misbehaving_server: MisbehavingServer, page: int
+) -> None:
+    """A server that fails now and then, at the head or in the body, is recognized in one go; a
+    difference behind a failure is noticed too.
+    """
+    groups = [numbered(3, 3 * n) for n in range(30)]
+    replies = StreamReplies(groups, page=page)
+    misbehaving_server.reply = replies
+    checkpoint = (await read(client, misbehaving_server.url, limits=MANY))[-1].checkpoint
+
+    failed: set[str] = set()
+
+    def failing(asked: Asked) -> Reply:
+        offset = asked.query["offset"]
+        turn = replies.index(offset) // page
+        if turn % 3 != 2 or offset in failed:
+            return replies(asked)
+        failed.add(offset)
+        return replace(replies(asked), cut=100) if turn % 2 else Reply(503)
+
+    async def look_again() -> int:
+        """How many requests it took."""
+        misbehaving_server.asked.clear()
+        assert checkpoint is not None
+        await Rereader(client, misbehaving_server.url).look(checkpoint, deep=True)
+        return len(misbehaving_server.asked)
+
+    unspoilt = await look_again()
+    misbehaving_server.reply = failing
+    assert await look_again() == unspoilt + len(failed)
+    assert len(failed) >= unspoilt // 3
+
+    failed.clear()
+    groups[-1] = numbered(3, 87, "new")
+    with pytest.raises(StreamRecreated):
+        await look_again()
+
+    misbehaving_server.reply = lambda asked: Reply(503)
+    with pytest.raises(Unavailable):
+        await look_again()
+    assert len(misbehaving_server.asked) == 1
 
 
 SPELLINGS = {
