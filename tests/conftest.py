@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from celery.signals import setup_logging
 from hypothesis import settings
 
 from tests.databases import database, django_db_setup, no_connection_outlives_its_loop, using
@@ -37,6 +38,11 @@ __all__ = [
 # An example may take its time: a busy machine is not a fault of the code.
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
+
+
+@setup_logging.connect
+def leave_logging_alone(**_: object) -> None:
+    """A Celery worker in this process would raise the level of the log for all later tests."""
 
 
 @pytest.hookimpl(tryfirst=True)
