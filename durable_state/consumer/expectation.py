@@ -10,6 +10,7 @@ Why: decision 77.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from durable_state.databases import Statement
@@ -58,9 +59,15 @@ def may_insist(left: Left | None, direct: DirectChanges) -> bool:
     )
 
 
-def insisting(stream: Stream, left: Left, direct: DirectChanges, token: int | None) -> Statement:
+def insisting(
+    stream: Stream,
+    left: Left,
+    direct: DirectChanges,
+    reading: Sequence[Statement],
+    token: int | None,
+) -> Statement:
     """Fails with a DataError unless the stream is as it was left, the lease has that token, the
-    tables belong to the stream, and none of the rows is there.
+    tables belong to the stream, and ``reading`` finds no row.
     """
     quoted, version = direct.database.quoted, direct.database.row_version
     conditions: list[Statement] = []
@@ -75,5 +82,5 @@ def insisting(stream: Stream, left: Left, direct: DirectChanges, token: int | No
         require(Lease, "stream_id = %s AND token = %s", stream.pk, token)
     for table in direct.tables:
         require(TableOwner, "stream_id = %s AND model = %s", stream.pk, table)
-    conditions += [(f"NOT EXISTS ({sql})", values) for sql, values in direct.reading()]
+    conditions += [(f"NOT EXISTS ({sql})", values) for sql, values in reading]
     return direct.database.insisting(conditions)

@@ -39,17 +39,15 @@ def commit_ordinary(
 
     Raises: RevisionConflict, LeaseLost; database errors that are not about a row.
     """
-    left = find_left(stream)
-    for expected in (left, None) if left is not None else (None,):
-        direct = DirectChanges.find(stream, prepared)
-        if direct is None:
-            return None
-        if expected is None or may_insist(expected, direct):
-            commit = _OrdinaryCommit(stream, direct, prepared, batch, left)
-            done = commit.run(token, insists=expected is not None)
-            if done is not None:
-                return done
-    return None
+    left, direct = find_left(stream), DirectChanges.find(stream, prepared)
+    if direct is not None and may_insist(left, direct):
+        done = _OrdinaryCommit(stream, direct, prepared, batch, left).run(token, insists=True)
+        if done is not None:
+            return done
+        direct = DirectChanges.find(stream, prepared)  # the other is used up
+    if direct is None:
+        return None
+    return _OrdinaryCommit(stream, direct, prepared, batch, left).run(token, insists=False)
 
 
 class _OrdinaryCommit:
@@ -81,8 +79,9 @@ class _OrdinaryCommit:
                 opening = [*bounds.opening, *locking_row(direct.database, stream)]
                 if insists:
                     assert self._left is not None
-                    first = [*opening, insisting(stream, self._left, direct, token)]
-                    rows: Sequence[Answer] = [Answer([], 0) for _ in direct.reading()]
+                    reading = direct.reading()
+                    first = [*opening, insisting(stream, self._left, direct, reading, token)]
+                    rows: Sequence[Answer] = [Answer([], 0)] * len(reading)
                 else:
                     first = []
                     rows = self._look(token, opening)
@@ -138,11 +137,8 @@ class _OrdinaryCommit:
             database.run_together(statements)  # the feed reads the rows
             statements = []
 
-        now, revision, up_to_date = (
-            database_now(stream.using),
-            stream.revision + 1,
-            batch.up_to_date,
-        )
+        now, revision = database_now(stream.using), stream.revision + 1
+        up_to_date = batch.up_to_date
         entry = compose_entry(stream, revision, outcome, up_to_date=up_to_date, now=now)
         columns = {
             "revision": revision,
